@@ -1,0 +1,42 @@
+#!/bin/sh
+# Build the Debian package and leave it as pvsim.deb in this checkout:
+#
+#   sudo sh debian/build.sh      installs with apt what building needs, where it is missing
+#   sh debian/build.sh           the same without root, once that is installed
+#
+# The build runs in a temporary copy, so the checkout stays as it is.
+set -eu
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'debian/build.sh: %s\n' "$*" >&2; exit 1; }
+
+# Run a command that has much to say, and let it speak only if it fails.
+quietly() {
+    "$@" >"$temporary/log" 2>&1 </dev/null && return
+    tail -n 40 "$temporary/log" >&2
+    fail "this failed, and its last words stand above: $*"
+}
+
+cd "$(dirname "$0")/.."
+# Debian's own tools and python3, whatever else is installed.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+temporary=$(mktemp -d)
+trap 'rm -rf "$temporary"' EXIT
+trap 'exit 130' INT TERM
+
+if ! dpkg-checkbuilddeps >/dev/null 2>&1; then
+    [ "$(id -u)" = 0 ] || fail 'what building needs is not all installed; run: sudo sh debian/build.sh'
+    say 'Installing what building needs (apt-get build-dep ./; "apt-get autoremove" takes it away again)'
+    apt-get update -qq || echo 'The package lists could not be brought up to date; going on with those at hand.' >&2
+    quietly apt-get build-dep -y -o DPkg::Lock::Timeout=120 -o APT::Get::Build-Dep-Automatic=true ./
+fi
+
+say 'Building the package (dpkg-buildpackage -us -uc -b, in a temporary copy)'
+mkdir "$temporary/pvsim"
+tar -c --exclude=./.git --exclude=./.venv --exclude=./pvsim.deb --exclude=__pycache__ . | tar -x -C "$temporary/pvsim"
+quietly env -C "$temporary/pvsim" dpkg-buildpackage -us -uc -b
+
+mv "$temporary"/pvsim_*_all.deb pvsim.deb
+chown --reference=debian/control pvsim.deb 2>/dev/null || :
+say "Built: $PWD/pvsim.deb"

@@ -1,0 +1,41 @@
+"""Packaging for pip; `debian/` builds the Debian package from it. The version stands in pvsim/__init__.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    # Read, not imported: the package's own dependencies need not be there while it is built.
+    match = re.search(r'^__version__ = "([^"]+)"$', (HERE / "pvsim/__init__.py").read_text("utf-8"), re.MULTILINE)
+    if match is None:
+        raise SystemExit('pvsim/__init__.py: no line __version__ = "..."')
+    return match[1]
+
+
+setup(
+    name="pvsim",
+    version=version(),
+    description="Simulated electricity meters and PV systems as Linux services",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The pvsim developers",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pvsim", "pvsim.*"]),
+    install_requires=["pika>=1.2", "python-daemon>=2.3", "sdnotify"],
+    extras_require={"journal": ["systemd-python"]},
+    entry_points={
+        "console_scripts": [
+            "pvsim = pvsim.tools:main",
+            "pvsim-meter = pvsim.meter:main",
+            "pvsim-pv = pvsim.pv:main",
+        ]
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,116 @@
+#!/bin/sh
+# Run the tests:
+#
+#   sudo sh tests/run.sh                             all of them; installs what they need
+#   sh tests/run.sh unit|broker|package [ARG ...]    one part; further arguments go to pytest
+#
+#   unit       ruff, mypy --strict, and the tests that need no broker and no clock
+#   broker     the services with a RabbitMQ node of their own
+#   package    the Debian package in booted Debian 12 and 13 machines (root only)
+#
+# What is missing is installed by root alone: Debian packages with apt, the rest into .venv, which also holds every
+# cache. The first part that fails ends the run.
+set -eu
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# Run a command that has much to say, and let it speak only if it fails.
+quietly() {
+    "$@" >"$temporary/log" 2>&1 && return
+    tail -n 40 "$temporary/log" >&2
+    fail "this failed, and its last words stand above: $*"
+}
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# A broker that comes with the tests is not to run as the system's: while packages are installed, no service starts.
+start_no_services() {
+    [ ! -e /usr/sbin/policy-rc.d ] || return 0
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+start_services_again() { [ -z "$policy" ] || { rm -f "$policy"; policy=; }; }
+
+# The services' dependencies come from Debian, as in the package.
+need() {
+    missing=
+    for package in python3 python3-venv python3-pika python3-daemon python3-sdnotify python3-systemd "$@"; do
+        installed "$package" || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    is_root || fail "missing:$missing; run: sudo sh tests/run.sh"
+    say "Installing with apt:$missing"
+    apt-get update -qq || echo 'The package lists could not be brought up to date; going on with those at hand.' >&2
+    start_no_services
+    # shellcheck disable=SC2086 # one word a package
+    quietly apt-get install -y -o DPkg::Lock::Timeout=120 --no-install-recommends $missing
+    start_services_again
+}
+
+# .venv is made once, and again when the requirements or Debian's Python have changed.
+make_venv() {
+    { /usr/bin/python3 --version; cat tests/requirements.txt; } >"$temporary/wanted"
+    ! cmp -s "$temporary/wanted" .venv/made-of || return 0
+    say 'Installing tests/requirements.txt into .venv'
+    rm -rf .venv 2>/dev/null || fail '.venv is out of date and not yours; run: sudo sh tests/run.sh'
+    quietly /usr/bin/python3 -m venv --system-site-packages .venv
+    quietly .venv/bin/pip install --requirement tests/requirements.txt
+    cp "$temporary/wanted" .venv/made-of
+}
+
+run_pytest() { .venv/bin/python -m pytest -o cache_dir=.venv/pytest "$@"; }
+
+unit() {
+    need
+    make_venv
+    say 'ruff and mypy'
+    .venv/bin/ruff check --quiet .
+    .venv/bin/ruff format --quiet --check .
+    .venv/bin/mypy --no-error-summary
+    say 'tests/unit'
+    run_pytest tests/unit "$@"
+}
+
+broker() {
+    need rabbitmq-server amqp-tools
+    make_venv
+    say 'tests/broker'
+    run_pytest tests/broker "$@"
+}
+
+package() {
+    is_root || fail 'the package part boots machines, and needs root for it; run: sudo sh tests/run.sh package'
+    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev
+    make_venv
+    say 'tests/package'
+    run_pytest tests/package "$@"
+}
+
+leave() {
+    start_services_again
+    rm -rf "$temporary"
+    # Run with sudo in somebody's checkout, .venv stays theirs.
+    ! is_root || [ ! -d .venv ] || chown -R --reference=tests .venv 2>/dev/null || :
+}
+
+cd "$(dirname "$0")/.."
+exec </dev/null
+# Debian's own tools and python3, whatever else is installed.
+export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH" DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode" RUFF_CACHE_DIR="$PWD/.venv/ruff" MYPY_CACHE_DIR="$PWD/.venv/mypy"
+export HYPOTHESIS_STORAGE_DIRECTORY="$PWD/.venv/hypothesis"
+policy=
+temporary=$(mktemp -d)
+trap leave EXIT
+trap 'exit 130' INT TERM
+
+case ${1-all} in
+    all) for part in unit broker package; do "$part"; done ;;
+    unit | broker | package) "$@" ;;
+    *) fail "there is no part '$1'; the parts are unit, broker and package" ;;
+esac
+say 'All of it passed'
