@@ -1,0 +1,45 @@
+"""(seed, id, purpose, instant) → uniform numbers: the only source of chance in pvsim.
+
+A keyed blake2b (RFC 7693) of id and instant; the seed is the key, the purpose the personalisation, so that
+two purposes never share a number. One digest holds eight 64-bit numbers: eight successive whole seconds take one
+each, which makes a run of seconds cheap without any state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from struct import Struct
+
+_SECOND_NS = 10**9
+_LANES = 8
+_BLOCK = Struct("<qI")
+_NUMBERS = Struct("<8Q")
+
+Uniform = Callable[[Sequence[int]], list[int]]
+
+
+def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
+    """A function of instants (ns since the epoch) that gives each its number, uniform over 0 … 2**64 - 1.
+
+    `seed`: a signed 64-bit number; `purpose`: at most 16 ASCII characters.
+    """
+    start = blake2b(meter_id.encode(), key=seed.to_bytes(8, "little", signed=True), person=purpose.encode())
+
+    def block(number: int, part_ns: int) -> tuple[int, ...]:
+        digest = start.copy()
+        digest.update(_BLOCK.pack(number, part_ns))
+        return _NUMBERS.unpack(digest.digest())
+
+    def numbers(instants_ns: Sequence[int]) -> list[int]:
+        found, at = [], None
+        lanes: tuple[int, ...] = ()
+        for instant in instants_ns:
+            second, part_ns = divmod(instant, _SECOND_NS)
+            key = (second // _LANES, part_ns)
+            if key != at:
+                at, lanes = key, block(*key)
+            found.append(lanes[second % _LANES])
+        return found
+
+    return numbers

@@ -1,0 +1,193 @@
+"""A reading, meter ids, and the bytes on the wire.
+
+Everything that comes in is checked here, once: what gets past `decode` is a reading, whoever sent it. Numbers
+are kept exact (integers and Decimal, never float), so that a row can be compared with what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import Any, NamedTuple, NoReturn
+
+from pvsim.errors import IdError, NotAReading
+
+SECOND_NS = 10**9
+END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have no four-digit year
+MAX_POWER_W = Decimal(10**12)
+MAX_BODY_BYTES = 4 * 2**20
+JSON, NDJSON = "application/json", "application/x-ndjson"
+REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
+
+_ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_SPACE = re.compile(r"\s*")
+_RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", re.ASCII)
+_MAX_RANGE = 100_000
+_EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+_POWER_STEP = Decimal("1e-30")
+
+
+class Reading(NamedTuple):
+    """What a meter measured at one instant. `time_ns`: nanoseconds since the epoch; `power_w`: W."""
+
+    meter_id: str
+    time_ns: int
+    power_w: Decimal
+
+
+def check_id(text: str) -> str:
+    """Return `text` if it is a meter id, else raise IdError. Ids become file names and queue names."""
+    if len(text) > 128 or not _ID.fullmatch(text):
+        raise IdError(
+            f"{text[:140]!r} is no meter id; use letters, digits, _, - and single inner dots, at most 128 characters."
+        )
+    if text == REJECTED or text.startswith("amq."):
+        raise IdError(f"{text!r} is a name that the broker needs for itself; choose another meter id.")
+    return text
+
+
+def expand_ids(texts: Iterable[str]) -> list[str]:
+    """Meter ids in their order, each once; `Meter_0..499` stands for 500 of them. IdError for what is none."""
+    return list(dict.fromkeys(check_id(each) for text in texts for each in _expand(text)))
+
+
+def _expand(text: str) -> Iterable[str]:
+    if ".." not in text:
+        return [text]
+    match = _RANGE.fullmatch(text) if len(text) < 200 else None
+    if not match:
+        raise IdError(f"{text[:140]!r} is no range of meter ids; write it as Meter_0..499.")
+    prefix, first, last = match.groups()
+    if not 0 <= int(last) - int(first) < _MAX_RANGE:
+        raise IdError(f"{text!r} must go upwards, over {_MAX_RANGE:,} ids at most.")
+    width = len(first) if first.startswith("0") else 0
+    return (f"{prefix}{number:0{width}}" for number in range(int(first), int(last) + 1))
+
+
+def fixed_text(scaled: int, decimals: int) -> str:
+    """The shortest exact decimal text of `scaled` / 10**`decimals`: (1234500, 3) is 1234.5."""
+    whole, part = divmod(abs(scaled), 10**decimals)
+    sign = "-" if scaled < 0 else ""
+    return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
+
+
+def decimal_text(value: Decimal) -> str:
+    """The shortest exact plain text of a finite number: no exponent, no trailing zeros, no minus zero."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def time_text(time_ns: int) -> str:
+    """Seconds since the epoch, an integer where they are whole."""
+    return fixed_text(time_ns, 9)
+
+
+def encode(meter_id: str, instants_ns: Sequence[int], milliwatts: Sequence[int]) -> bytes:
+    """The body of a message with these readings: one JSON object, or one a line if there are several."""
+    start = f'{{"meter_id": "{meter_id}", "value": '
+    return "\n".join(
+        f'{start}{fixed_text(power, 3)}, "time_s": {time_text(instant)}}}'
+        for instant, power in zip(instants_ns, milliwatts, strict=True)
+    ).encode()
+
+
+def content_type(readings: int) -> str:
+    """The content type of a body of this many readings."""
+    return JSON if readings == 1 else NDJSON
+
+
+def decode(body: bytes, queue: str) -> list[Reading]:
+    """The readings in the body of a message from `queue`, whatever its content type, or NotAReading."""
+    if len(body) > MAX_BODY_BYTES:
+        raise NotAReading(f"a body of {len(body):,} bytes; {MAX_BODY_BYTES:,} are the most")
+    try:
+        objects = _objects(body.decode())
+    except UnicodeDecodeError as error:
+        raise NotAReading(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    except RecursionError:
+        raise NotAReading("nested too deeply") from None
+    except (ValueError, InvalidOperation) as error:
+        raise NotAReading(f"not JSON: {error}"[:200]) from None
+    if not objects:
+        raise NotAReading("an empty body")
+    return [_reading(each, queue) for each in objects]
+
+
+def _objects(text: str) -> list[Any]:
+    """JSON values that stand one a line (parsed at one go: a fifth of the time), or in any other layout."""
+    lines = text.strip().splitlines()
+    try:
+        values: list[Any] = _DECODER.decode(f"[{','.join(lines)}]")
+        if len(values) == len(lines):
+            return values
+    except ValueError:
+        pass
+    return _values(text)
+
+
+def _values(text: str) -> list[Any]:
+    values = []
+    at = _next(text, 0)
+    while at < len(text):
+        value, end = _DECODER.raw_decode(text, at)
+        values.append(value)
+        at = _next(text, end)
+    return values
+
+
+def _next(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match  # it matches nothing, too
+    return match.end()
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+
+
+def _reading(value: Any, queue: str) -> Reading:
+    if not isinstance(value, dict):
+        raise NotAReading("not a JSON object")
+    for key in ("meter_id", "value", "time_s"):
+        if key not in value:
+            raise NotAReading(f"{key} is missing")
+    if value["meter_id"] != queue:
+        raise NotAReading(f"meter_id is not {queue}, the name of the queue")
+    return Reading(queue, _time_ns(value["time_s"]), _power_w(value["value"]))
+
+
+def _time_ns(value: Any) -> int:
+    if type(value) is int and 0 <= value * SECOND_NS < END_NS:
+        return value * SECOND_NS
+    if not 0 <= _number(value, "time_s") < END_NS // SECOND_NS:
+        raise NotAReading("time_s is not between the years 1970 and 9999")
+    try:
+        return int(_EXACT.quantize(_EXACT.multiply(value, SECOND_NS), Decimal(1)))
+    except (Inexact, InvalidOperation):
+        raise NotAReading("time_s has more than nine decimals") from None
+
+
+def _power_w(value: Any) -> Decimal:
+    power_w = _number(value, "value")
+    if not -MAX_POWER_W <= power_w <= MAX_POWER_W:
+        raise NotAReading(f"value is beyond {MAX_POWER_W:,} W")
+    try:
+        _EXACT.quantize(power_w, _POWER_STEP)
+    except (Inexact, InvalidOperation):
+        raise NotAReading("value has more than 30 decimals") from None
+    return power_w or Decimal()  # a zero has no sign and no exponent
+
+
+def _number(value: Any, key: str) -> Decimal:
+    if type(value) is int:
+        return Decimal(value)
+    if type(value) is not Decimal:
+        raise NotAReading(f"{key} is no number")
+    return value

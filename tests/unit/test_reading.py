@@ -1,0 +1,248 @@
+"""What gets past `decode` is a reading; whatever else comes is refused with a reason, and nothing crashes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pvsim.errors import IdError, NotAReading
+from pvsim.reading import (
+    MAX_BODY_BYTES,
+    Reading,
+    check_id,
+    content_type,
+    decimal_text,
+    decode,
+    encode,
+    expand_ids,
+    fixed_text,
+    time_text,
+)
+
+SECOND = 10**9
+START = 1_700_000_000
+
+# instants in ns, milliwatts, the body: one table for both directions
+WIRE = [
+    ([START * SECOND], [1_234_567], b'{"meter_id": "M", "value": 1234.567, "time_s": 1700000000}'),
+    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0, "time_s": 1700000000}'),
+    (
+        [START * SECOND + 250_000_000],
+        [9_000_000],
+        b'{"meter_id": "M", "value": 9000, "time_s": 1700000000.25}',
+    ),
+    (
+        [START * SECOND, (START + 1) * SECOND],
+        [500, -1_500],
+        b'{"meter_id": "M", "value": 0.5, "time_s": 1700000000}\n'
+        b'{"meter_id": "M", "value": -1.5, "time_s": 1700000001}',
+    ),
+]
+
+
+@pytest.mark.parametrize("instants, milliwatts, body", WIRE)
+def test_wire(instants: list[int], milliwatts: list[int], body: bytes) -> None:
+    """Encoding and decoding are each other's inverse, and the body is the documented one."""
+    assert encode("M", instants, milliwatts) == body
+    expected = [Reading("M", time, Decimal(power) / 1000) for time, power in zip(instants, milliwatts, strict=True)]
+    assert decode(body, "M") == expected
+    assert [set(json.loads(line)) for line in body.splitlines()] == [{"meter_id", "value", "time_s"}] * len(instants)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**20), st.integers(-(10**14), 10**14)), min_size=1, max_size=5))
+def test_wire_keeps_every_number(pairs: list[tuple[int, int]]) -> None:
+    """Whatever the numbers, what is decoded is what was encoded, to the last digit."""
+    instants, milliwatts = map(list, zip(*pairs, strict=True))
+    expected = [Reading("M", time, Decimal(power) / 1000) for time, power in pairs]
+    assert decode(encode("M", instants, milliwatts), "M") == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"time_s": 1.7e9, "value": 5, "meter_id": "M", "more": [1, {}]}',
+        b'\n{"meter_id": "M",\n "value": 5.0,\n "time_s": 1700000000.0}\n',
+        b'  {"meter_id":"M","value":0.5e1,"time_s":17e8}\r\n',
+        b'{"meter_id": "M", "value": 5, "time_s": 1700000000, "text": "a\xe2\x80\xa8b"}',
+    ],
+)
+def test_other_layouts(body: bytes) -> None:
+    """Other publishers write the same reading in other ways."""
+    assert decode(body, "M") == [Reading("M", START * SECOND, Decimal(5))]
+
+
+def test_lines_of_other_layouts() -> None:
+    """Several readings in one message, whatever stands between them."""
+    one, two = b'{"meter_id": "M", "value": 1, "time_s": 1}', b'{"meter_id": "M", "value": 2, "time_s": 2}'
+    for body in (one + b"\n" + two, one + b"\n\n" + two + b"\n", one + b" " + two):
+        assert [reading.time_ns for reading in decode(body, "M")] == [SECOND, 2 * SECOND]
+
+
+GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
+RUBBISH = [
+    (b"", "empty"),
+    (b" \n", "empty"),
+    (b"\xff\xfe", "UTF-8"),
+    (b"hello", "JSON"),
+    (b"[]", "object"),
+    (b"5", "object"),
+    (b"[" * 100_000, "deep"),
+    (b'{"a":' * 100_000, "deep"),
+    (b"{}", "meter_id is missing"),
+    (b'{"meter_id": "M", "value": 1}', "time_s is missing"),
+    (b'{"meter_id": "M", "time_s": 1}', "value is missing"),
+    (b'{"meter_id": "N", "value": 1, "time_s": 1}', "name of the queue"),
+    (b'{"meter_id": "../M", "value": 1, "time_s": 1}', "name of the queue"),
+    (b'{"meter_id": ["M"], "value": 1, "time_s": 1}', "name of the queue"),
+    (b'{"meter_id": "M", "value": "1", "time_s": 1}', "value is no number"),
+    (b'{"meter_id": "M", "value": null, "time_s": 1}', "value is no number"),
+    (b'{"meter_id": "M", "value": true, "time_s": 1}', "value is no number"),
+    (b'{"meter_id": "M", "value": NaN, "time_s": 1}', "NaN"),
+    (b'{"meter_id": "M", "value": 1, "time_s": -Infinity}', "Infinity"),
+    (b'{"meter_id": "M", "value": 1e13, "time_s": 1}', "beyond"),
+    (b'{"meter_id": "M", "value": 1e999999999999, "time_s": 1}', "beyond"),
+    (b'{"meter_id": "M", "value": 1e-99999999, "time_s": 1}', "30 decimals"),
+    (b'{"meter_id": "M", "value": 1e-999999999999999999999, "time_s": 1}', "JSON"),
+    (b'{"meter_id": "M", "value": ' + b"9" * 1_000 + b', "time_s": 1}', "beyond"),
+    (b'{"meter_id": "M", "value": ' + b"9" * 9_000 + b', "time_s": 1}', "JSON"),
+    (b'{"meter_id": "M", "value": 0.' + b"1" * 1_000 + b', "time_s": 1}', "30 decimals"),
+    (b'{"meter_id": "M", "value": 1, "time_s": -1}', "1970"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 9404294400000}', "9999"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1e999999999}', "9999"),
+    (b'{"meter_id": "M", "value": 1, "time_s": "2026-01-01"}', "time_s is no number"),
+    (b'{"meter_id": "M", "value": 1, "time_s": false}', "time_s is no number"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1.00000000001}', "nine decimals"),
+    (GOOD + b"{", "JSON"),
+    (GOOD + GOOD + b'{"meter_id": "M", "value": 1, "time_s": NaN}', "NaN"),
+    (b'{"meter_id": "M", "value": 1\n"time_s": 1}', "JSON"),
+    (GOOD * (MAX_BODY_BYTES // len(GOOD) + 1), "bytes"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "JSON"),
+]
+
+
+@pytest.mark.parametrize("body, reason", RUBBISH, ids=range(len(RUBBISH)))
+def test_rubbish(body: bytes, reason: str) -> None:
+    """What is no reading is refused whole, with a reason of bounded length."""
+    with pytest.raises(NotAReading, match=reason) as caught:
+        decode(body, "M")
+    assert len(str(caught.value)) <= 200
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(body: bytes) -> None:
+    """Any bytes in: readings of the queue's meter or a refusal, never another exception."""
+    with contextlib.suppress(NotAReading):
+        assert all(reading.meter_id == "M" for reading in decode(body, "M"))
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("M"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["meter_id", "value", "time_s", "x"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.lists(_json, min_size=1, max_size=3))
+def test_any_json(values: list[object]) -> None:
+    """Any JSON in: the same."""
+    try:
+        readings = decode("\n".join(map(json.dumps, values)).encode(), "M")
+    except NotAReading:
+        return
+    assert len(readings) == len(values)
+
+
+@pytest.mark.parametrize("text", ["Meter_0", "a", "A-b_c.9", "x" * 128, "-", "0"])
+def test_ids(text: str) -> None:
+    """What is a meter id."""
+    assert check_id(text) == text
+
+
+BAD_IDS = [
+    "",
+    ".",
+    "..",
+    "a.",
+    ".a",
+    "a..b",
+    "a/b",
+    "../a",
+    "a b",
+    "a\n",
+    "é",
+    "x" * 129,
+    "a\0",
+    "pvsim.rejected",
+    "amq.x",
+]
+
+
+@pytest.mark.parametrize("text", BAD_IDS)
+def test_no_ids(text: str) -> None:
+    """What is none, wherever it is given."""
+    with pytest.raises(IdError, match=r"\.$"):
+        check_id(text)
+
+
+def test_ranges() -> None:
+    """A range stands for its ids, zeros in front are kept, each id comes once."""
+    assert expand_ids(["M_0..2", "x", "M_1"]) == ["M_0", "M_1", "M_2", "x"]
+    assert expand_ids(["M08..11"]) == ["M08", "M09", "M10", "M11"]
+    assert len(expand_ids(["Meter_0..9999"])) == 10_000
+
+
+@pytest.mark.parametrize("text", ["M_2..1", "M_0..100000", "M..", "0..", "..5", "M_0..1..2", "M_²..3", "M_0../5"])
+def test_no_ranges(text: str) -> None:
+    """A range that is none is refused, as is one so large that it must be a slip."""
+    with pytest.raises(IdError):
+        expand_ids([text])
+
+
+@pytest.mark.parametrize(
+    "scaled, decimals, text",
+    [
+        (0, 3, "0"),
+        (1_000, 3, "1"),
+        (1_234_500, 3, "1234.5"),
+        (-1, 3, "-0.001"),
+        (-1_500, 3, "-1.5"),
+        (10, 9, "0.00000001"),
+    ],
+)
+def test_fixed_text(scaled: int, decimals: int, text: str) -> None:
+    """Scaled integers as the shortest exact decimal text."""
+    assert fixed_text(scaled, decimals) == text
+
+
+@pytest.mark.parametrize(
+    "given_text, text",
+    [
+        ("5.00", "5"),
+        ("1E+3", "1000"),
+        ("-0.0", "0"),
+        ("0.30000000000000004", "0.30000000000000004"),
+        ("1e-30", f"0.{'0' * 29}1"),
+    ],
+)
+def test_decimal_text(given_text: str, text: str) -> None:
+    """Numbers as received, in one form only, so that the same number is the same text."""
+    assert decimal_text(Decimal(given_text)) == text
+
+
+def test_time_text() -> None:
+    """Seconds, an integer where they are whole."""
+    assert time_text(START * SECOND) == "1700000000"
+    assert time_text(START * SECOND + 500_000_000) == "1700000000.5"
+
+
+def test_content_type() -> None:
+    """One reading is JSON, several are one JSON object a line."""
+    assert (content_type(1), content_type(2)) == ("application/json", "application/x-ndjson")
