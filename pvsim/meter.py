@@ -1,0 +1,409 @@
+"""The meter service: a reading of each of its meters at each instant of the grid, delivered to the broker.
+
+A meter has at most one message on its way. What has become due until the broker confirms it goes together
+into the next message: a reading at a time when all is well, many when the meter is behind. So readings keep
+their order, nothing has to be stored, and what is unconfirmed is bounded, whatever happens. `Fleet` decides,
+without clock, broker or files of its own; `Service` gives it the real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from pvsim import config, runtime
+from pvsim.broker import CONFIRMED, UNROUTABLE, Broker, Declared, Loop, arguments, back_off
+from pvsim.models import PowerModel, load
+from pvsim.progress import ProgressFile, Track, file_name
+from pvsim.reading import content_type, encode, expand_ids
+
+log = logging.getLogger("pvsim.meter")
+
+UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
+SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
+_LONGEST_REFUSED_WAIT_S = 10.0
+
+
+class Link(Protocol):
+    """What a fleet needs of the broker."""
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether a message would go out now."""
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
+        """Make sure that a queue exists."""
+
+    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
+        """Publish, and tell `done` how it ended."""
+
+
+class Timers(Protocol):
+    """What a fleet needs of the loop."""
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> Any:
+        """Call after a while."""
+
+
+class Meter:
+    """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn."""
+
+    __slots__ = ("batch", "interval_ns", "is_busy", "meter_id", "power", "refusals", "track")
+
+    def __init__(self, meter_id: str, settings: config.MeterSettings, power: PowerModel, track: Track) -> None:
+        self.meter_id = meter_id
+        self.interval_ns = settings.interval_ns
+        self.batch = settings.batch
+        self.power = power
+        self.track = track
+        self.is_busy = False
+        self.refusals = 0
+
+
+class Fleet:
+    """The meters of one process, and what each has to send next."""
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        link: Link,
+        timers: Timers,
+        queue_arguments: dict[str, Any],
+        now_ns: int,
+    ) -> None:
+        self.meters = meters
+        self.now_ns = now_ns
+        self.confirmed = 0
+        self.refused = 0
+        self._link = link
+        self._timers = timers
+        self._queue_arguments = queue_arguments
+        self._ready: deque[Meter] = deque()
+        self._unconfirmed = 0
+        self._connection = 0
+        self._undeclared = {meter.meter_id for meter in meters}
+
+    def tick(self, now_ns: int) -> None:
+        """Send what has become due. A clock that was set back makes nothing due: those readings exist."""
+        self.now_ns = now_ns
+        for meter in self.meters:
+            if not meter.is_busy and meter.track.next_ns(meter.interval_ns) <= now_ns:
+                self._enqueue(meter)
+        self._pump()
+
+    def next_tick_ns(self, now_ns: int) -> int:
+        """The next instant at which a reading becomes due."""
+        return min((now_ns // interval + 1) * interval for interval in {meter.interval_ns for meter in self.meters})
+
+    def up(self) -> None:
+        """There is a new connection, and nothing is under way on it.
+
+        Queues are declared once. If one is gone later, the next message to it is returned.
+        """
+        self._connection += 1
+        self._unconfirmed = 0
+        self._ready.clear()
+        for meter in self.meters:
+            meter.is_busy = False
+            if meter.meter_id in self._undeclared:
+                self._declare(meter)
+        self.tick(self.now_ns)
+
+    def down(self) -> None:
+        """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
+        for meter in self.meters:
+            meter.track.go_back()
+
+    def settle(self) -> None:
+        """To be called every 30 s."""
+        for meter in self.meters:
+            meter.track.settle()
+
+    def is_done(self, instant_ns: int) -> bool:
+        """Whether every reading up to this instant is confirmed."""
+        return all(meter.track.next_ns(meter.interval_ns) > instant_ns for meter in self.meters)
+
+    def behind(self) -> int:
+        """How many meters have readings that should have been confirmed a second ago."""
+        late_ns = self.now_ns - 10**9
+        return sum(meter.track.next_ns(meter.interval_ns) <= late_ns for meter in self.meters)
+
+    def _enqueue(self, meter: Meter) -> None:
+        meter.is_busy = True
+        self._ready.append(meter)
+
+    def _pump(self) -> None:
+        while self._ready and self._unconfirmed < UNCONFIRMED_READINGS and self._link.can_publish:
+            self._send(self._ready.popleft())
+
+    def _send(self, meter: Meter) -> None:
+        instants = meter.track.upcoming(self.now_ns, meter.interval_ns, meter.batch)
+        if not instants:
+            meter.is_busy = False
+            return
+        self._unconfirmed += len(instants)
+        body = encode(meter.meter_id, instants, meter.power(instants))
+        self._link.publish(meter.meter_id, body, content_type(len(instants)), partial(self._on_answer, meter, instants))
+
+    def _on_answer(self, meter: Meter, instants: range, outcome: str) -> None:
+        self._unconfirmed -= len(instants)
+        if outcome == CONFIRMED:
+            self._on_confirmed(meter, instants)
+        elif outcome == UNROUTABLE:
+            self._on_queue_gone(meter)
+        else:
+            self._on_refused(meter)
+        self._pump()
+
+    def _on_confirmed(self, meter: Meter, instants: range) -> None:
+        meter.track.confirm(instants[-1])
+        self.confirmed += len(instants)
+        if meter.refusals:
+            log.info("The queue %s has room again.", meter.meter_id)
+            meter.refusals = 0
+            self.refused -= 1
+        if meter.track.next_ns(meter.interval_ns) <= self.now_ns:
+            self._ready.append(meter)
+        else:
+            meter.is_busy = False
+
+    def _on_refused(self, meter: Meter) -> None:
+        """The queue is full: this meter stays behind, the others go on."""
+        if not meter.refusals:
+            self.refused += 1
+            log.warning("The queue %s is full: its readings follow when there is room.", meter.meter_id)
+        meter.refusals += 1
+        wait_s = back_off(meter.refusals, _LONGEST_REFUSED_WAIT_S, random.random())
+        self._timers.later(wait_s, partial(self._try_again, meter, self._connection))
+
+    def _try_again(self, meter: Meter, connection: int) -> None:
+        if connection == self._connection:
+            self._ready.append(meter)
+            self._pump()
+
+    def _on_queue_gone(self, meter: Meter) -> None:
+        log.warning("The queue %s is gone: declared again, and everything since it was declared is sent again.",
+                    meter.meter_id)  # fmt: skip
+        meter.track.queue_lost()
+        self._declare(meter, ask=False)
+
+    def _declare(self, meter: Meter, ask: bool = True) -> None:
+        meter.is_busy = True
+        self._link.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter), ask)
+
+    def _on_declared(self, meter: Meter, declared: Declared) -> None:
+        self._undeclared.discard(meter.meter_id)
+        if declared.other_arguments:
+            log.warning(
+                "The queue %s exists with other arguments and is used as it is: %s",
+                meter.meter_id,
+                declared.other_arguments,
+            )
+        if declared.existed is False:
+            meter.track.queue_lost()
+        self._ready.append(meter)
+        self._pump()
+
+
+class Options(NamedTuple):
+    """The command line and both configuration files, read and checked."""
+
+    broker: config.BrokerSettings
+    meters: Mapping[str, config.MeterSettings]
+    progress: Path | None
+
+
+class Service:
+    """A fleet with a real clock, a real broker and a real progress file."""
+
+    def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], int] = time.time_ns) -> None:
+        now_ns = clock()
+        self._host = host
+        self._clock = clock
+        self._loop = Loop()
+        self._broker = Broker(options.broker, self._loop, self)
+        self._file = ProgressFile(options.progress) if options.progress else None
+        self._tracks = self._file.load() if self._file else {}
+        self.fleet = Fleet(
+            [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()],
+            self, self._loop, arguments(options.broker), now_ns,
+        )  # fmt: skip
+        self._stop_ns: int | None = None
+
+    def _meter(self, meter_id: str, settings: config.MeterSettings, now_ns: int) -> Meter:
+        track = self._tracks.get(meter_id)
+        if track is None:
+            track = self._tracks[meter_id] = Track(now_ns)
+        else:
+            track.start(now_ns)
+        if settings.backlog_ns is not None:
+            track.skip_to(now_ns - settings.backlog_ns)
+        return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
+
+    def run(self) -> None:
+        """Work until a signal says stop."""
+        log.info("Meter created: %s", [meter.meter_id for meter in self.fleet.meters])
+        self._save()
+        self._loop.watch(self._host.wake_fd, self._on_wake)
+        self._broker.start()
+        self._tick()
+        self._every(SETTLE_S, self.fleet.settle)
+        self._every(SAVE_S, self._save)
+        self._host.ready()
+        self._loop.run()
+
+    # --- what the broker tells
+
+    def on_up(self) -> None:
+        """Connected."""
+        self.fleet.up()
+
+    def on_down(self) -> None:
+        """Not connected."""
+        self.fleet.down()
+        if self._stop_ns is not None:
+            self._finish()
+
+    def on_delivery(self, delivery: Any) -> None:
+        """A meter consumes nothing."""
+
+    # --- what the fleet needs
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether a message would go out now."""
+        return self._broker.is_up and not self._broker.blocked
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
+        """Make sure that a queue exists."""
+        self._broker.declare(queue, args, done, ask)
+
+    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
+        """Publish a message."""
+        self._broker.publish(queue, body, content_type, done)
+
+    # --- time
+
+    def _every(self, period_s: float, call: Callable[[], None]) -> None:
+        def again() -> None:
+            call()
+            self._loop.later(period_s, again)
+
+        self._loop.later(period_s, again)
+
+    def _tick(self) -> None:
+        now_ns = self._clock()
+        if self._stop_ns is None:
+            self.fleet.tick(now_ns)
+            self._host.status(self._status())
+        self._host.alive()
+        wait_s = (self.fleet.next_tick_ns(now_ns) - self._clock()) / 1e9
+        self._loop.later(min(wait_s, TICK_S), self._tick)
+
+    def _status(self) -> str:
+        fleet = self.fleet
+        parts = [f"{len(fleet.meters)} meters" if len(fleet.meters) > 1 else fleet.meters[0].meter_id]
+        parts.append(f"{fleet.confirmed} readings confirmed")
+        if fleet.refused:
+            parts.append(f"{fleet.refused} full queues")
+        if behind := fleet.behind():
+            parts.append(f"{behind} behind")
+        return f"{', '.join(parts)}; {self._broker.state}"
+
+    # --- the end
+
+    def _on_wake(self) -> None:
+        self._host.drain_wake()
+        if self._host.stop_requested and self._stop_ns is None:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Told to stop: the last reading is that of now; deliver what is due, as far as it goes in a short time."""
+        self._stop_ns = now_ns = self._clock()
+        self._host.stopping()
+        log.info("Stopping.")
+        self.fleet.tick(now_ns)
+        self._wait_until_done(time.monotonic() + DRAIN_S)
+
+    def _wait_until_done(self, deadline: float) -> None:
+        assert self._stop_ns is not None
+        if self.fleet.is_done(self._stop_ns) or not self._broker.is_up or time.monotonic() > deadline:
+            self._finish()
+        else:
+            self._loop.later(0.01, partial(self._wait_until_done, deadline))
+
+    def _finish(self) -> None:
+        assert self._stop_ns is not None
+        for meter in self.fleet.meters:
+            meter.track.stop(self._stop_ns)
+        self._save()
+        self._broker.close(self._loop.stop)
+
+    def _save(self) -> None:
+        if not self._file:
+            return
+        try:
+            self._file.save(self._tracks)
+        except OSError as error:
+            log.error("Cannot save the progress in %s: %s. Trying again.", self._file.path, error.strerror)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of pvsim-meter."""
+    parser = argparse.ArgumentParser(
+        prog="pvsim-meter",
+        description="Simulated electricity meters that publish their readings to RabbitMQ.",
+    )
+    config.add_options(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("-nb", "--nb-meter", type=int, metavar="N", help="publish Meter_0 … Meter_N-1 (default: 1)")
+    which.add_argument(
+        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
+    )
+    parser.add_argument("--interval", metavar="SECONDS", help="seconds between two readings of a meter (default: 1)")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("STATE_DIRECTORY"),
+        help="keep the progress there, so that no restart leaves a gap (default: $STATE_DIRECTORY, else nowhere)",
+    )
+    runtime.add_options(parser)
+    return parser
+
+
+def prepare(given: argparse.Namespace) -> Options:
+    """Read and check everything that the user has set; ConfigError says what is wrong."""
+    simulation = config.load_simulation(given.simulation_file, given.configuration_file)
+    count = simulation.nb_meter if given.nb_meter is None else given.nb_meter
+    meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(max(1, count))])
+    meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
+    if given.interval is not None:
+        interval_ns = config.parse_interval(given.interval)
+        meters = {meter_id: replace(settings, interval_ns=interval_ns) for meter_id, settings in meters.items()}
+    directory = given.state_dir and Path(given.state_dir).absolute()
+    progress = directory / file_name(given.meter_ids or []) if directory else None
+    return Options(config.load_broker(given.configuration_file), meters, progress)
+
+
+def serve(options: Options, host: runtime.Host) -> None:
+    """Run the service until it is told to stop."""
+    Service(options, host).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command pvsim-meter."""
+    return runtime.execute(parser(), prepare, serve, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

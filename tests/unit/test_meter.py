@@ -1,0 +1,318 @@
+"""A fleet against a broker that forgets, refuses, loses queues and goes away: no reading is ever missing.
+
+The broker here is a dict that carries the real bytes; it obeys the rules that real ones were seen to obey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pvsim import meter
+from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Declared
+from pvsim.config import MeterSettings
+from pvsim.meter import Fleet, Meter
+from pvsim.models import load
+from pvsim.progress import Track, dump, parse
+from pvsim.reading import decode
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+IDS = ["M_0", "M_1", "M_2"]
+
+
+class World:
+    """Clock, timers and broker for a fleet, and what the consumer of its queues has received."""
+
+    def __init__(self, batch: int = 5, interval_ns: int = SECOND) -> None:
+        self.now_ns = START
+        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns)
+        self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
+        self.messages: list[int] = []
+        self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
+        self.can_publish = False
+        self.is_full = False
+        self._under_way: list[Callable[[], None]] = []
+        self._timers: list[Callable[[], None]] = []
+        self._saved = ""
+        self._start()
+
+    # what the fleet sees
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """A timer; it fires when the test says so."""
+        self._timers.append(call)
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
+        """Declare, answered later."""
+
+        def answer() -> None:
+            existed = queue in self.queues
+            self.queues.setdefault(queue, [])
+            done(Declared(existed if ask else None, 0, None))
+
+        self._under_way.append(answer)
+
+    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
+        """Publish, answered later."""
+        assert self.can_publish
+        self.messages.append(body.count(b"\n") + 1)
+        self._under_way.append(partial(self._arrive, queue, body, done))
+
+    def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
+        if queue not in self.queues:
+            done(UNROUTABLE)
+        elif self.is_full:
+            done(REFUSED)
+        else:
+            self.queues[queue].append((self.now_ns, body))
+            done(CONFIRMED)
+
+    # what happens to it
+
+    def _start(self) -> None:
+        tracks = parse(self._saved) if self._saved else {}
+        for track in tracks.values():
+            track.start(self.now_ns)
+        self.tracks = {meter_id: tracks.get(meter_id) or Track(self.now_ns) for meter_id in IDS}
+        meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
+        self.fleet = Fleet(meters, self, self, {}, self.now_ns)
+        self._saved = dump(self.tracks)
+
+    def pass_time(self, seconds: float) -> None:
+        """The clock goes on; every 30 s the fleet settles, every 5 s it saves."""
+        before, self.now_ns = self.now_ns, self.now_ns + int(seconds * SECOND)
+        for period, call in ((30, self.fleet.settle), (5, self.save)):
+            if before // (period * SECOND) != self.now_ns // (period * SECOND):
+                call()
+        self.fleet.tick(self.now_ns)
+
+    def save(self) -> None:
+        """Save the progress."""
+        self._saved = dump(self.tracks)
+
+    def up(self) -> None:
+        """The connection comes back."""
+        if not self.can_publish:
+            self.can_publish = True
+            self.fleet.up()
+
+    def down(self) -> None:
+        """The connection is lost, with what was under way: some of it arrived, its answers did not."""
+        self.can_publish = False
+        for call in self._under_way[: len(self._under_way) // 2]:
+            if isinstance(call, partial) and call.args[0] in self.queues and not self.is_full:
+                self.queues[call.args[0]].append((self.now_ns, call.args[1]))
+        self._under_way = []
+        self.fleet.down()
+
+    def answer(self) -> None:
+        """The broker answers what is under way."""
+        while self._under_way:
+            self._under_way.pop(0)()
+
+    def live(self) -> None:
+        """All is well for three seconds."""
+        self.pass_time(3)
+        self.answer()
+
+    def broker_forgets(self) -> None:
+        """Killed: what it confirmed in the last seconds is gone, and so are queues that are seconds old."""
+        self.down()
+        for queue, messages in self.queues.items():
+            self.queues[queue] = [(when, body) for when, body in messages if self.now_ns - when > 29 * SECOND]
+
+    def queue_goes(self) -> None:
+        """A queue is deleted, with all that nobody has consumed."""
+        self.queues.pop("M_0", None)
+
+    def consume(self) -> None:
+        """The PV service takes what is there."""
+        for queue, messages in self.queues.items():
+            for _, body in messages:
+                self.received[queue] |= {reading.time_ns for reading in decode(body, queue)}
+            messages.clear()
+
+    def crash(self) -> None:
+        """kill -9: what is not saved is gone."""
+        self.can_publish = False
+        self._under_way, self._timers = [], []
+        self._start()
+
+    def restart(self) -> None:
+        """systemctl restart: told to stop, then started again at once."""
+        self._stop()
+        self.crash()
+
+    def pause(self) -> None:
+        """Told to stop, started again after a minute; meanwhile the broker was killed."""
+        self._stop()
+        self.broker_forgets()
+        self.now_ns += 60 * SECOND
+        self.crash()
+
+    def _stop(self) -> None:
+        for track in self.tracks.values():
+            track.stop(self.now_ns)
+        self.save()
+
+    def fire(self) -> None:
+        """What waited for a while has waited long enough."""
+        timers, self._timers = self._timers, []
+        for call in timers:
+            call()
+
+    def fill(self) -> None:
+        """The queues are full."""
+        self.is_full = True
+
+    def make_room(self) -> None:
+        """The queues have room."""
+        self.is_full = False
+
+    def calm_down(self) -> None:
+        """Everything works again, for long enough."""
+        self.is_full = False
+        self.up()
+        self.pass_time(self.settings.interval_ns / SECOND)  # the next message shows whether its queue is gone
+        for _ in range(10_000):
+            if not self._under_way and not self._timers:
+                break
+            self.answer()
+            self.fire()
+        self.consume()
+
+
+EVENTS = [
+    "up",
+    "live",
+    "down",
+    "answer",
+    "broker_forgets",
+    "queue_goes",
+    "consume",
+    "crash",
+    "restart",
+    "pause",
+    "fire",
+    "fill",
+    "make_room",
+]
+events = st.lists(st.sampled_from(EVENTS) | st.floats(0.1, 40), min_size=5, max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(events, st.integers(1, 7), st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]))
+def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns: int) -> None:
+    """Whatever happens, once all is well again the consumer has every reading since the meter began."""
+    world = World(batch, interval_ns)
+    world.up()
+    for event in happens:
+        if isinstance(event, str):
+            getattr(world, event)()
+        else:
+            world.pass_time(event)
+    world.calm_down()
+    expected = set(range((START // interval_ns + 1) * interval_ns, world.now_ns + 1, interval_ns))
+    for meter_id in IDS:
+        assert expected <= world.received[meter_id], f"{meter_id} lacks {min(expected - world.received[meter_id])}"
+        assert world.received[meter_id] == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(events)
+def test_unconfirmed_readings_are_bounded(happens: list[str | float]) -> None:
+    """Whatever happens, one message of a meter is on its way at most, with as many readings as it may carry."""
+    world = World(batch=3)
+    for event in happens:
+        if isinstance(event, str):
+            getattr(world, event)()
+        else:
+            world.pass_time(event)
+        queues = [call.args[0] for call in world._under_way if isinstance(call, partial)]
+        assert len(queues) == len(set(queues))
+    assert all(count <= 3 for count in world.messages)
+
+
+def test_the_window_of_a_process_is_bounded() -> None:
+    """With many meters far behind, what is unconfirmed stays within the window, and all still get through."""
+    world = World(batch=1000)
+    world.up()
+    world.answer()
+    window, meter.UNCONFIRMED_READINGS = meter.UNCONFIRMED_READINGS, 1500
+    try:
+        world.pass_time(5000)
+        assert sum(world.messages[-3:]) <= 2000
+        world.calm_down()
+    finally:
+        meter.UNCONFIRMED_READINGS = window
+    assert all(len(times) == 5001 for times in world.received.values())
+
+
+def test_live_readings_go_one_by_one() -> None:
+    """When all is well, a reading is a message of its own, at its instant."""
+    world = World(batch=1000)
+    world.up()
+    world.answer()
+    for _ in range(10):
+        world.pass_time(1)
+        world.answer()
+    assert world.messages == [1] * 30
+
+
+def test_a_full_queue_stops_only_its_meter() -> None:
+    """A refused meter stays behind and catches up; the others do not notice."""
+    world = World(batch=1000)
+    world.up()
+    world.answer()
+    arrive = world._arrive
+
+    def refuse(queue: str, body: bytes, done: Callable[[str], None]) -> None:
+        done(REFUSED) if queue == "M_1" and full else arrive(queue, body, done)
+
+    full = True
+    world._arrive = refuse  # type: ignore[method-assign]
+    for _ in range(20):
+        world.pass_time(1)
+        world.answer()
+    world.consume()
+    assert [len(world.received[meter_id]) for meter_id in IDS] == [20, 0, 20]
+    assert (world.fleet.refused, world.fleet.behind()) == (1, 1)
+    full = False
+    world.fire()
+    world.answer()
+    world.consume()
+    assert [len(world.received[meter_id]) for meter_id in IDS] == [20, 20, 20]
+    assert (world.fleet.refused, world.fleet.behind()) == (0, 0)
+
+
+def test_a_clock_set_back_repeats_nothing() -> None:
+    """Set back by an hour, a meter waits until the clock has caught up; set forward, it fills the gap."""
+    world = World(batch=10_000)
+    world.up()
+    world.answer()
+    for step_s in (1, -3600, 1, 1, 3598, 1, 7200):
+        world.now_ns += step_s * SECOND
+        world.fleet.tick(world.now_ns)
+        world.answer()
+    world.consume()
+    assert len(world.received["M_0"]) == 7202
+    assert sum(world.messages) == 3 * 7202
+
+
+def test_what_is_made_is_the_model() -> None:
+    """The bytes on the wire are the model's values for the instants."""
+    world = World(batch=10)
+    world.up()
+    world.answer()
+    world.pass_time(3)
+    world.answer()
+    ((_, body),) = world.queues["M_2"]
+    readings = decode(body, "M_2")
+    assert [int(reading.power_w * 1000) for reading in readings] == load.random(0, "M_2")(
+        [reading.time_ns for reading in readings]
+    )
