@@ -1,0 +1,351 @@
+"""The PV service: readings come in, and rows go into day files.
+
+A message is acknowledged only after its rows are durable. What arrives together is committed together:
+deliveries are gathered while the loop reads them, then written, synced and acknowledged at one go. A meter
+whose file cannot be written gives its messages back and waits, without stopping the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from pvsim import config, runtime
+from pvsim.broker import (
+    CONFIRMED,
+    UNROUTABLE,
+    Broker,
+    Declared,
+    Delivery,
+    Loop,
+    arguments,
+    back_off,
+    rejected_arguments,
+)
+from pvsim.dayfile import DayFiles
+from pvsim.errors import DayFileError, NotAReading
+from pvsim.models import PowerModel, solar
+from pvsim.reading import REJECTED, Reading, decode, expand_ids, time_text
+
+log = logging.getLogger("pvsim.pv")
+
+MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the memory
+MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
+MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
+TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
+
+
+class Meter:
+    """One meter whose readings are recorded."""
+
+    __slots__ = ("failures", "is_paused", "meter_id", "power", "readings", "tags", "trouble", "waits")
+
+    def __init__(self, meter_id: str, power: PowerModel) -> None:
+        self.meter_id = meter_id
+        self.power = power
+        self.waits = False  # on standby: another PV service consumes this queue
+        self.is_paused = False
+        self.failures = 0
+        self.trouble = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is pending."""
+        self.readings: list[Reading] = []
+        self.tags: list[int] = []
+
+
+class SetAside:
+    """Counts what was set aside, and logs it: the first at once, a flood as one line every ten seconds."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.bytes_under_way = 0
+        self._unlogged = 0
+        self._next_log = 0.0
+        self._last = ("", "")
+
+    def add(self, queue: str, reason: str) -> None:
+        """One more message is no reading."""
+        self.count += 1
+        self._unlogged += 1
+        self._last = (queue, reason)
+
+    def report(self, now_s: float) -> None:
+        """Log what is not logged yet, unless that was done a moment ago."""
+        if self._unlogged and now_s >= self._next_log:
+            queue, reason = self._last
+            more = f" ({self._unlogged - 1} more since the last such line)" if self._unlogged > 1 else ""
+            log.warning("Set aside to %s: a message of %s is no reading: %s%s", REJECTED, queue, reason, more)
+            self._unlogged, self._next_log = 0, now_s + FLOOD_S
+
+
+class Options(NamedTuple):
+    """The command line and both configuration files, read and checked."""
+
+    broker: config.BrokerSettings
+    meters: Mapping[str, config.PvSettings]
+    timezone: str | None
+    output_dir: Path
+
+
+class Recorder:
+    """A PV service: the messages of its meters, and their day files."""
+
+    def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], float] = time.time) -> None:
+        self._host = host
+        self._clock = clock
+        self._loop = Loop()
+        self._broker = Broker(options.broker, self._loop, self)
+        self._queue_arguments = arguments(options.broker)
+        self._files = DayFiles(options.output_dir, config.zone(options.timezone))
+        self._meters = {
+            meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, settings.peak_kw))
+            for meter_id, settings in options.meters.items()
+        }
+        self._dirty: dict[str, Meter] = {}
+        self._pending = 0
+        self._commit_is_due = False
+        self._set_aside = SetAside()
+        self._under_way: set[int] = set()
+        self._rows = 0
+        self._last_ns: int | None = None
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Work until a signal says stop."""
+        log.info("PV created: %s", list(self._meters))
+        self._loop.watch(self._host.wake_fd, self._on_wake)
+        self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
+        self._tick()
+        self._host.ready()
+        self._loop.run()
+
+    # --- what the broker tells
+
+    def on_up(self) -> None:
+        """Connected: declare each queue, then consume it."""
+        self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
+        for meter in self._meters.values():
+            if not meter.is_paused:
+                self._consume(meter)
+
+    def on_down(self) -> None:
+        """Not connected: what was not acknowledged comes again."""
+        for meter in self._meters.values():
+            meter.forget()
+        self._dirty.clear()
+        self._pending = 0
+        self._under_way.clear()
+        self._set_aside.bytes_under_way = 0
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """A message: its readings wait for the next commit."""
+        meter = self._meters[delivery.queue]
+        if meter.is_paused or self._is_stopping:
+            self._broker.give_back(delivery.tag)
+            return
+        if meter.waits:
+            meter.waits = False
+            log.info("Takes over %s from another PV service.", meter.meter_id)
+        try:
+            readings = decode(delivery.body, delivery.queue)
+        except NotAReading as reason:
+            self._put_aside(delivery, str(reason))
+            return
+        meter.readings += readings
+        meter.tags.append(delivery.tag)
+        self._dirty[meter.meter_id] = meter
+        self._pending += len(readings)
+        self._commit_soon()
+
+    # --- consuming
+
+    def _consume(self, meter: Meter) -> None:
+        self._broker.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter))
+
+    def _on_declared(self, meter: Meter, declared: Declared) -> None:
+        if declared.other_arguments:
+            log.warning(
+                "The queue %s exists with other arguments and is used as it is: %s",
+                meter.meter_id,
+                declared.other_arguments,
+            )
+        meter.waits = declared.consumers > 0
+        if meter.waits:
+            log.info("Another PV service consumes %s: waiting to take over.", meter.meter_id)
+        self._broker.consume(meter.meter_id)
+
+    # --- committing
+
+    def _commit_soon(self) -> None:
+        """Commit when all that has arrived together is read, or at once when it is much."""
+        if self._pending >= MOST_PENDING:
+            self._commit()
+        elif not self._commit_is_due:
+            self._commit_is_due = True
+            self._loop.later(0, self._commit)
+
+    def _commit(self) -> None:
+        self._commit_is_due = False
+        if not self._dirty:
+            return
+        dirty, self._dirty, self._pending = self._dirty, {}, 0
+        failed = self._write(dirty)
+        self._acknowledge([meter for meter in dirty.values() if meter.meter_id not in failed], not failed)
+        for meter_id, error in failed.items():
+            self._pause(dirty[meter_id], error)
+
+    def _write(self, dirty: Mapping[str, Meter]) -> dict[str, DayFileError]:
+        """Make the rows of these meters durable; what is in the result is not."""
+        for meter in dirty.values():
+            power = meter.power([reading.time_ns for reading in meter.readings])
+            self._rows += self._files.write(meter.meter_id, meter.readings, power)
+        return self._files.commit()
+
+    def _acknowledge(self, meters: Sequence[Meter], all_is_well: bool) -> None:
+        tags = [tag for meter in meters for tag in meter.tags]
+        if tags and all_is_well and not self._under_way:
+            self._broker.ack(max(tags), multiple=True)
+        else:
+            for tag in tags:
+                self._broker.ack(tag)
+        for meter in meters:
+            self._last_ns = meter.readings[-1].time_ns
+            meter.forget()
+            if meter.failures:
+                log.info("The rows of %s are written again.", meter.meter_id)
+                meter.failures, meter.trouble = 0, ""
+
+    def _pause(self, meter: Meter, error: DayFileError) -> None:
+        """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
+        self._broker.cancel(meter.meter_id)
+        for tag in meter.tags:
+            self._broker.give_back(tag)
+        meter.forget()
+        meter.is_paused = True
+        meter.failures += 1
+        if str(error) != meter.trouble:
+            meter.trouble = str(error)
+            log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
+        self._loop.later(back_off(meter.failures, LONGEST_PAUSE_S, random.random()), partial(self._resume, meter))
+
+    def _resume(self, meter: Meter) -> None:
+        meter.is_paused = False
+        if self._broker.is_up and not self._is_stopping:
+            self._consume(meter)
+
+    # --- what is no reading
+
+    def _put_aside(self, delivery: Delivery, reason: str) -> None:
+        """Move a message to the queue REJECTED: acknowledged only when it is confirmed there."""
+        if self._set_aside.bytes_under_way > MOST_SET_ASIDE_BYTES:
+            self._broker.give_back(delivery.tag)
+            return
+        self._set_aside.add(delivery.queue, reason)
+        self._set_aside.report(time.monotonic())
+        self._set_aside.bytes_under_way += len(delivery.body)
+        self._under_way.add(delivery.tag)
+        self._send_aside(delivery, reason)
+
+    def _send_aside(self, delivery: Delivery, reason: str) -> None:
+        done = partial(self._on_set_aside, delivery, reason)
+        self._broker.set_aside(delivery, reason, time_text(int(self._clock() * 1000) * 10**6), done)
+
+    def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
+        if outcome == UNROUTABLE:
+            self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
+            return
+        self._set_aside.bytes_under_way -= len(delivery.body)
+        self._under_way.discard(delivery.tag)
+        if outcome == CONFIRMED:
+            self._broker.ack(delivery.tag)
+        else:
+            self._broker.give_back(delivery.tag)
+
+    # --- time and the end
+
+    def _tick(self) -> None:
+        self._set_aside.report(time.monotonic())
+        self._host.status(self._status())
+        self._host.alive()
+        self._loop.later(TICK_S, self._tick)
+
+    def _status(self) -> str:
+        meters = self._meters.values()
+        parts = [f"{len(meters)} meters" if len(meters) > 1 else next(iter(meters)).meter_id]
+        parts.append(f"{self._rows} rows written")
+        if self._last_ns is not None:
+            parts.append(f"last reading of {time.strftime('%F %T', time.localtime(self._last_ns // 10**9))}")
+        if waiting := sum(meter.waits for meter in meters):
+            parts.append(f"{waiting} on standby: another PV service consumes them")
+        if self._set_aside.count:
+            parts.append(f"{self._set_aside.count} messages set aside")
+        if troubled := [meter for meter in meters if meter.trouble]:
+            parts.append(f"{len(troubled)} waiting: {troubled[0].trouble}")
+        return f"{', '.join(parts)}; {self._broker.state}"
+
+    def _on_wake(self) -> None:
+        self._host.drain_wake()
+        if self._host.stop_requested and not self._is_stopping:
+            self._is_stopping = True
+            self._host.stopping()
+            log.info("Stopping.")
+            self._commit()
+            self._files.close()
+            self._broker.close(self._loop.stop)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of pvsim-pv."""
+    parser = argparse.ArgumentParser(
+        prog="pvsim-pv",
+        description="Simulated PV systems: adds to each reading of a meter what a PV system makes.",
+    )
+    config.add_options(parser)
+    parser.add_argument(
+        "-ids",
+        "--meter-ids",
+        nargs="+",
+        metavar="ID",
+        required=True,
+        help="record these, ranges like Meter_0..499 too",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("STATE_DIRECTORY", "."),
+        help="write the day files there (default: systemd's $STATE_DIRECTORY, else the current directory)",
+    )
+    runtime.add_options(parser)
+    return parser
+
+
+def prepare(given: argparse.Namespace) -> Options:
+    """Read and check everything that the user has set; ConfigError says what is wrong."""
+    simulation = config.load_simulation(given.simulation_file, given.configuration_file)
+    meters = {meter_id: simulation.pv(meter_id) for meter_id in expand_ids(given.meter_ids)}
+    broker = config.load_broker(given.configuration_file)
+    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
+
+
+def serve(options: Options, host: runtime.Host) -> None:
+    """Run the service until it is told to stop."""
+    Recorder(options, host).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command pvsim-pv."""
+    return runtime.execute(parser(), prepare, serve, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
