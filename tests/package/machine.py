@@ -1,0 +1,187 @@
+"""Booted Debian machines to install the package in: systemd is PID 1, and there is no network but loopback.
+
+A machine is a systemd-nspawn container. Its files come from a base image with everything that pvsim depends on, made
+once with mmdebstrap and kept in $PVSIM_TEST_CACHE (/var/tmp/pvsim-tests by default); so a machine needs no network,
+and machines do not meet on port 5672. Commands enter it with nsenter, which needs no daemon on either side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGES = (
+    "amqp-tools",
+    "dbus",
+    "python3",
+    "python3-daemon",
+    "python3-pika",
+    "python3-sdnotify",
+    "python3-systemd",
+    "rabbitmq-server",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+)
+# Far from UTC, so that a day that is not the machine's own shows.
+TIME_ZONE = "Pacific/Kiritimati"
+
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+def base_image(suite: str) -> Path:
+    """The suite's base image, a tar archive; made first if it is not there."""
+    key = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    cache = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
+    image = cache / f"{suite}-{key}.tar"
+    if not image.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            part = Path(directory, "image.tar")
+            what = ["--variant=important", f"--include={','.join(PACKAGES)}", suite, str(part)]
+            subprocess.run(["mmdebstrap", "--quiet", *what], check=True)
+            part.rename(image)
+    return image
+
+
+class Machine:
+    """A booted machine; `root` is its file system, as seen from outside."""
+
+    def __init__(self, root: Path, init: int) -> None:
+        self.root = root
+        self._init = init
+
+    def try_run(self, command: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        """Run a shell command in the machine as root; stderr goes where stdout goes."""
+        environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        return subprocess.run(
+            ["nsenter", "-t", str(self._init), "-a", "env", "-i", *environment, "sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, command: str, timeout: float = 90) -> str:
+        """As try_run, for what has to succeed; gives what it says, without the last line's end."""
+        done = self.try_run(command, timeout)
+        assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}"
+        return done.stdout.rstrip("\n")
+
+    def wait_for(self, command: str, seconds: float = 60) -> None:
+        """Until the command succeeds."""
+        end = time.monotonic() + seconds
+        while (done := self.try_run(command)).returncode != 0:
+            assert time.monotonic() < end, f"not within {seconds} s: {command}\n{done.stdout}\n{self.journal()}"
+            time.sleep(0.3)
+
+    def property(self, unit: str, name: str) -> str:
+        """A property of a unit, as systemd knows it."""
+        return self.run(f"systemctl show --property={name} --value {shlex.quote(unit)}")
+
+    def journal(self) -> str:
+        """The journal's last lines, for messages of tests that fail."""
+        return self.try_run("journalctl --no-pager --lines=60").stdout
+
+
+def _in_own_control_group(name: str, command: list[str]) -> list[str]:
+    """The command, made to run in a control group of its own: two systemds in one would stop each other's services."""
+    if Path("/run/systemd/system").is_dir():
+        return ["systemd-run", "--scope", "--quiet", f"--unit={name}", "--property=Delegate=yes", *command]
+    group = _control_group(name)
+    if group is None:
+        return command
+    group.mkdir()
+    return ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh", *command]
+
+
+def _control_group(name: str) -> Path | None:
+    """Where this control group belongs; None where the kernel's one tree of them is not mounted."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    return next((Path(mount[1], name) for mount in mounts if mount[2] == "cgroup2"), None)
+
+
+def _prepare(root: Path, suite: str) -> None:
+    subprocess.run(["tar", "-C", root, "-xf", base_image(suite)], check=True)
+    root.joinpath("etc/hostname").write_text(f"{suite}\n", "utf-8")
+    root.joinpath("etc/hosts").write_text(f"127.0.0.1 localhost {suite}\n", "utf-8")
+    localtime = root / "etc/localtime"
+    localtime.unlink(missing_ok=True)
+    localtime.symlink_to(f"/usr/share/zoneinfo/{TIME_ZONE}")
+
+
+def _boot(root: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit"]
+    command += ["--console=pipe", "--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+    # As on a real machine; without these, a unit with all of systemd's sandboxing does not start.
+    command += ["--capability=all", "--system-call-filter=@mount @keyring bpf perf_event_open"]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            _in_own_control_group(root.name, command),
+            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
+
+
+def _wait_until_booted(root: Path, nspawn: subprocess.Popen[bytes], seconds: float = 60) -> Machine:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and nspawn.poll() is None:
+        for init in _children(nspawn.pid):
+            machine = Machine(root, init)
+            if machine.try_run("systemctl is-system-running").stdout.strip() in ("running", "degraded"):
+                return machine
+        time.sleep(0.3)
+    raise AssertionError(f"{root.name} did not boot within {seconds} s")
+
+
+@contextmanager
+def booted(suite: str) -> Iterator[Machine]:
+    """A machine of this suite, fresh from the base image; gone afterwards."""
+    base_image(suite)
+    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir="/var/tmp") as directory:
+        root = Path(directory, Path(directory).name)
+        root.mkdir()
+        _prepare(root, suite)
+        log = Path(directory, "boot.log")
+        nspawn = _boot(root, log)
+        try:
+            yield _wait_until_booted(root, nspawn)
+        except AssertionError:
+            print(log.read_text("utf-8", errors="replace"))
+            raise
+        finally:
+            _power_off(nspawn, root.name)
+
+
+def _power_off(nspawn: subprocess.Popen[bytes], name: str) -> None:
+    """Pull the plug: a machine that is thrown away needs no orderly shutdown."""
+    if nspawn.poll() is None:
+        for init in _children(nspawn.pid) or [nspawn.pid]:
+            os.kill(init, signal.SIGKILL)
+    nspawn.wait(30)
+    group = _control_group(name)
+    if group is not None and group.is_dir():
+        for directory in sorted(group.glob("**/"), reverse=True):
+            directory.rmdir()

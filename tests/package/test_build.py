@@ -1,0 +1,62 @@
+"""What the package holds, before it is installed anywhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import pvsim
+from tests.package.conftest import CHECKOUT
+
+UNITS = sorted((CHECKOUT / "systemd").glob("*.service"))
+
+
+def contents(package: Path) -> dict[str, tuple[str, str]]:
+    """Mode and owner of every file, by its path."""
+    listing = subprocess.run(["dpkg-deb", "-c", package], capture_output=True, text=True, check=True).stdout
+    fields = [line.split() for line in listing.splitlines()]
+    return {field[5].removeprefix("."): (field[0], field[1]) for field in fields}
+
+
+def test_version_is_the_same_everywhere(package: Path) -> None:
+    """pvsim/__init__.py holds the version; the changelog, and with it the package, says the same."""
+    version = subprocess.run(
+        ["dpkg-deb", "-f", package, "Version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert version == pvsim.__version__
+
+
+def test_the_broker_s_password_is_root_s(package: Path) -> None:
+    assert contents(package)["/etc/pvsim/broker.ini"] == ("-rw-------", "root/root")
+    assert contents(package)["/etc/pvsim/simulation.ini"] == ("-rw-r--r--", "root/root")
+
+
+def test_commands_import_nothing_but_the_program(package: Path, tmp_path: Path) -> None:
+    """A look-up in the package's metadata at each start would cost more than the rest of the start."""
+    subprocess.run(["dpkg-deb", "-x", package, tmp_path], check=True)
+    for command in ("pvsim", "pvsim-meter", "pvsim-pv"):
+        script = (tmp_path / "usr/bin" / command).read_text("utf-8")
+        assert re.match(r"#! ?/usr/bin/python3\n", script), script
+        assert "importlib" not in script, script
+        assert "pkg_resources" not in script, script
+
+
+def test_building_leaves_nothing_but_the_package(package: Path) -> None:
+    left = {path.name for path in (CHECKOUT / "debian").iterdir()}
+    assert not left & {"files", "pvsim", ".debhelper", "debhelper-build-stamp"}
+    assert not list(CHECKOUT.glob("*.egg-info"))
+    assert package.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("unit", UNITS[1:], ids=lambda unit: unit.name)
+def test_units_are_sandboxed_alike(unit: Path) -> None:
+    """The services differ in what they run, not in how."""
+
+    def settings(path: Path) -> list[str]:
+        lines = path.read_text("utf-8").partition("[Service]")[2].splitlines()
+        return [line for line in lines if not line.startswith(("ExecStart=", "DefaultInstance="))]
+
+    assert settings(unit) == settings(UNITS[0])

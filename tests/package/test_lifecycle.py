@@ -1,0 +1,60 @@
+"""Upgrade, removal, purge, and installing again; each leaves what it should, and nothing else."""
+
+from __future__ import annotations
+
+from tests.package import dayfiles
+from tests.package.machine import Machine
+
+METER, PV = "pvsim-meter.service", "pvsim-pv@Meter_0.service"
+
+
+def purge(machine: Machine) -> None:
+    """With what the broker still holds: the purged progress would have told which readings come next."""
+    machine.run("apt-get purge -y pvsim && amqp-delete-queue --queue=Meter_0")
+
+
+def test_an_upgrade_restarts_what_ran(pvsim: Machine) -> None:
+    """And only that: what was stopped stays stopped, and what an administrator wrote stays written."""
+    pvsim.run("echo '[broker]' >/etc/pvsim/broker.ini && chmod 640 /etc/pvsim/broker.ini")
+    pvsim.run(f"systemctl start {PV} pvsim-pv@Meter_1 && systemctl stop pvsim-pv@Meter_1")
+    dayfiles.wait_for_rows(pvsim, "Meter_0", 2)
+    before = {unit: pvsim.property(unit, "MainPID") for unit in (METER, PV)}
+    pvsim.run("cd && apt-get install -y --reinstall ./pvsim.deb")
+    for unit in (METER, PV):
+        assert pvsim.property(unit, "ActiveState") == "active"
+        assert pvsim.property(unit, "MainPID") != before[unit]
+    assert pvsim.property("pvsim-pv@Meter_1.service", "ActiveState") == "inactive"
+    assert pvsim.run("stat -c %a /etc/pvsim/broker.ini; cat /etc/pvsim/broker.ini") == "640\n[broker]"
+    dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, "Meter_0", 5))
+
+
+def test_removal_stops_all_and_keeps_data_and_configuration(pvsim: Machine) -> None:
+    pvsim.run(f"systemctl start {PV}")
+    dayfiles.wait_for_rows(pvsim, "Meter_0", 2)
+    pvsim.run("apt-get remove -y pvsim")
+    assert pvsim.try_run("pgrep -u pvsim").stdout == ""
+    assert pvsim.run("ls /etc/pvsim").split() == ["broker.ini", "simulation.ini"]
+    rows = dayfiles.times(pvsim, "Meter_0")
+    assert rows
+
+    pvsim.run("cd && apt-get install -y ./pvsim.deb")
+    assert pvsim.run(f"systemctl is-active {METER}; systemctl is-enabled {METER}") == "active\nenabled"
+    assert dayfiles.times(pvsim, "Meter_0")[: len(rows)] == rows
+
+
+def test_purging_leaves_nothing_but_the_user(pvsim: Machine) -> None:
+    pvsim.run(f"systemctl enable --now {PV}")
+    purge(pvsim)
+    assert pvsim.run("find /etc /var/lib /usr/lib -name '*pvsim*'") == ""
+    assert pvsim.try_run("systemctl list-units --all --plain --no-legend 'pvsim*'").stdout == ""
+
+
+def test_installing_without_a_broker(pvsim: Machine) -> None:
+    """The fleet starts, says what it waits for, and goes to work when a broker is there."""
+    purge(pvsim)
+    pvsim.run("systemctl stop rabbitmq-server")
+    pvsim.run("cd && apt-get install -y ./pvsim.deb", timeout=30)
+    assert pvsim.run(f"systemctl is-active {METER}") == "active"
+    pvsim.wait_for(f"systemctl show --property=StatusText --value {METER} | grep -q localhost:5672")
+    pvsim.run(f"systemctl start rabbitmq-server {PV}")
+    dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, "Meter_0", 3))
