@@ -1,0 +1,371 @@
+"""The world that a service runs in: signals, systemd, daemon processes and logging, known to this file alone.
+
+`execute` is the life of a service. Until its settings are known to be good it is a plain command, which says what
+is wrong and exits. Then it enters python-daemon's context, which closes every descriptor but the standard ones,
+so sockets (to systemd, to the journal, and the pair that wakes the loop) are made only inside. A `Host` is what
+the service sees of all this. A signal handler sets a flag, and nothing else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import stat
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pvsim import __version__
+from pvsim.errors import ConfigError, PvsimError
+
+UMASK = 0o027  # the group may read day files, others may not
+MOST_FILES = 4096  # python-daemon 2.3 keeps a set of every descriptor that the hard limit allows
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_SYSLOG = Path("/dev/log")
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options that every service has."""
+    levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
+    parser.add_argument(
+        "--log-level", type=str.upper, choices=levels, default="INFO", help="log this and worse (default: INFO)"
+    )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="go on in the background; the log goes to syslog, or to stderr where that is a file; needs --pid-file",
+    )
+    parser.add_argument(
+        "--pid-file", type=Path, metavar="FILE", help="hold the process id there while running; refuse to start twice"
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def execute(
+    parser: ArgumentParser,
+    prepare: Callable[[Namespace], T],
+    serve: Callable[[T, Host], None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, `prepare`, become a daemon, `serve`; returns the exit status.
+
+    0 when `serve` returns; a PvsimError's own status, and its sentence for the user; 1 for any other error, logged
+    with its traceback. Wrong options exit with 2, by argparse. Whatever `prepare` opens is closed before `serve`.
+    With --detach, the command in the terminal ends when the service calls `Host.ready` (0), or fails (its status).
+    """
+    _open_missing_streams()
+    options = parser.parse_args(argv)
+    if options.detach and options.pid_file is None:
+        parser.error("--detach needs --pid-file FILE, to tell which process to stop later")
+    _log_to_stderr(parser.prog, options.log_level)
+    host = Host()
+    try:
+        settings = prepare(options)
+        pid_file = _PidFile(options.pid_file) if options.pid_file else None
+        if options.detach:
+            if not _is_file(sys.stderr.fileno()) and not _SYSLOG.exists():
+                log.warning("There is no syslog here, so the log is lost; let stderr be a file to keep it (2> FILE).")
+            host.leave_terminal()
+        with _daemon_context(host, pid_file, options.detach), host:
+            _log_from_inside(parser.prog, options.detach)
+            serve(settings, host)
+            _ignore_signals()
+        return 0
+    except KeyboardInterrupt:  # Ctrl-C before there was a handler
+        return 0
+    except Exception as error:
+        return _fail(parser.prog, host, error)
+
+
+def _fail(program: str, host: Host, error: Exception) -> int:
+    if isinstance(error, PvsimError):
+        status, sentence, traceback = error.exit_status, str(error), None
+    else:
+        status, sentence, traceback = 1, f"ended by an unexpected {type(error).__name__}: {error}", error
+    logging.getLogger(program).error(sentence, exc_info=traceback)
+    host.tell_terminal(status, f"{program}: {sentence}\n")
+    return status
+
+
+class Host:
+    """What a service knows of the world it runs in, and what it tells it. A context manager: sockets live inside."""
+
+    stop_requested = False  # SIGTERM or SIGINT has come
+    wake_fd = -1  # readable when a signal has come
+
+    def __init__(self) -> None:
+        self.terminal: int | None = None  # a pipe to the command that waits there
+        self._notifier: Any = None
+        self._last_status = ""
+        self._alive_every_s: float | None = None
+        self._next_alive_s = self._next_extension_s = 0.0
+
+    def __enter__(self) -> Host:
+        self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
+        self.wake_fd = self._wake.fileno()
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        if self.stop_requested:  # by a signal that came just before
+            self._waker.send(b"\0")
+        self._alive_every_s = _alive_every_s(os.environ)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            self._notifier = SystemdNotifier()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._waker.close()
+        self._wake.close()
+
+    def request_stop(self, _signal: int, _frame: object) -> None:
+        """The handler of the signals that stop a service."""
+        self.stop_requested = True
+
+    def drain_wake(self) -> None:
+        """Make `wake_fd` unreadable until the next signal."""
+        with suppress(BlockingIOError):
+            while self._wake.recv(1024):
+                pass
+
+    def ready(self) -> None:
+        """The service works: `systemctl start` returns, and so does a command with --detach."""
+        self._notify("READY=1")
+        self.tell_terminal(0)
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`; sent when it has changed."""
+        text = " ".join(text.split())[:1000]  # systemd ignores messages over 4096 bytes
+        if text != self._last_status:
+            self._last_status = text
+            self._notify(f"STATUS={text}")
+
+    def alive(self) -> None:
+        """To be called by the working loop as it pleases; feeds the watchdog every quarter of its period."""
+        if self._alive_every_s and time.monotonic() >= self._next_alive_s:
+            self._next_alive_s = time.monotonic() + self._alive_every_s
+            self._notify("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The service has begun to stop."""
+        self._notify("STOPPING=1")
+
+    def extend_timeout(self, seconds: float) -> None:
+        """Starting or stopping takes `seconds` more from now; to be called again and again, sent once a second."""
+        if time.monotonic() >= self._next_extension_s:
+            self._next_extension_s = time.monotonic() + 1
+            self._notify(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
+
+    def _notify(self, state: str) -> None:
+        if self._notifier:
+            # sdnotify encodes as Latin-1 what systemd reads as UTF-8
+            self._notifier.notify(state.encode(errors="replace").decode("latin-1"))
+
+    def leave_terminal(self) -> None:
+        """Fork: the child returns, the parent waits for what `tell_terminal` says, and exits with it."""
+        reader, self.terminal = os.pipe()
+        if os.fork() == 0:
+            os.close(reader)
+            return
+        os.close(self.terminal)
+        with os.fdopen(reader, "rb") as pipe:
+            answer = pipe.read() or b"\1The service ended before it was ready.\n"
+        sys.stderr.write(answer[1:].decode())
+        sys.exit(answer[0])
+
+    def tell_terminal(self, status: int, text: str = "") -> None:
+        """How starting went, to who waits in the terminal; the first word counts."""
+        if self.terminal is not None:
+            os.write(self.terminal, bytes([status]) + text.encode(errors="replace"))
+            os.close(self.terminal)
+            self.terminal = None
+
+
+def _alive_every_s(environment: Mapping[str, str]) -> float | None:
+    """A quarter of the watchdog's period, if systemd waits for this process (sd_watchdog_enabled(3))."""
+    period, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    return int(period) / 4e6 if period.isdecimal() and pid in ("", str(os.getpid())) else None
+
+
+# Becoming a daemon.
+
+
+def _open_missing_streams() -> None:
+    """Who starts us may have closed them; python-daemon needs all three."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _daemon_context(host: Host, pid_file: _PidFile | None, detach: bool) -> Any:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    from daemon import DaemonContext  # only now: it reads the limit when it is imported
+
+    kept = (pid_file and pid_file.descriptor, host.terminal)
+    return DaemonContext(
+        detach_process=detach,
+        umask=UMASK,
+        # Relative paths keep their meaning, unless this directory is closed to us (as in: sudo -u pvsim, in /root).
+        working_directory="." if os.access(".", os.X_OK) else "/",
+        files_preserve=[descriptor for descriptor in kept if descriptor is not None],
+        pidfile=pid_file,
+        stdin=None if detach else sys.stdin,
+        stdout=None if detach else sys.stdout,
+        stderr=None if detach and not _is_file(sys.stderr.fileno()) else sys.stderr,
+        signal_map=_signal_map(host, detach),
+    )
+
+
+def _signal_map(host: Host, detach: bool) -> dict[int, Any]:
+    """What python-daemon makes of signals; None is to ignore one. A terminal that is closed stops what it started."""
+    stop, ignore = host.request_stop, None
+    actions: dict[int, Any] = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: ignore}
+    if detach:
+        return actions | dict.fromkeys((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU), ignore)
+    if any(os.isatty(stream) for stream in (0, 1, 2)) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        actions[signal.SIGHUP] = stop
+    return actions
+
+
+def _ignore_signals() -> None:
+    """It has stopped: Python, as it ends, would let a second Ctrl-C kill it and spoil the exit status."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _PidFile:
+    """A file that holds our process id, and a lock that a second start runs into. A stale file has no lock.
+
+    Locked when made, still in the terminal, so that the user reads about it; the lock goes with the forks of a
+    daemon. python-daemon enters it in the process that stays, and leaves it at the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        try:
+            self.descriptor = _lock(self._path)
+        except OSError as error:
+            sentence = f"{path} cannot be the pid file: {error.strerror}; give another --pid-file."
+            raise ConfigError(sentence) from None
+
+    def __enter__(self) -> None:
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            if _is_at(self._path, self.descriptor):
+                self._path.unlink()
+
+
+def _lock(path: Path) -> int:
+    """Open and lock; PvsimError if a process holds it, ConfigError if it holds anything but a process id."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        text = os.read(descriptor, 32).strip() if _is_file(descriptor) else b"no file"
+        if text and not text.isdigit():
+            raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = f"process {text.decode()}" if text else "another process"
+            raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # who held it has just removed it
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+# Logging.
+
+
+class _Lines(logging.Formatter):
+    """LEVEL:logger:message, one line a record; what ends a program reads as commands say it, `program: sentence`.
+
+    For the journal, each line has its priority in front instead (sd-daemon(3)).
+    """
+
+    def __init__(self, program: str, journal: bool) -> None:
+        super().__init__("%(message)s" if journal else logging.BASIC_FORMAT)
+        self._program = program
+        self._journal = journal
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
+        is_last = record.name == self._program and not self._journal
+        text = f"{self._program}: {record.message}" if is_last else super().formatMessage(record)
+        return text.replace("\n", "\\n")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        mark = f"<{_PRIORITIES.get(record.levelno, 6)}>" if self._journal else ""
+        return mark + text.replace("\n", f"\n{mark}")
+
+
+class _Syslog(logging.Handler):
+    """The log of a detached service, by syslog(3)."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        import syslog  # only detached services need it
+
+        self._send = syslog.syslog
+        syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record).replace("\0", "\\0"))
+
+
+def _log_to_stderr(program: str, level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines(program, _stderr_is_journal()))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Our own sentences say what happened; pika would add a traceback for every broker that is away.
+    logging.getLogger("pika").setLevel(level if level == "DEBUG" else logging.CRITICAL)
+
+
+def _log_from_inside(program: str, detach: bool) -> None:
+    """The log of a running service: the journal with its fields, syslog if detached, or stderr as before."""
+    handler: logging.Handler | None = None
+    if _stderr_is_journal():
+        with suppress(ImportError):  # in a virtual environment: stderr does as well
+            from systemd.journal import JournalHandler
+
+            handler = JournalHandler(SYSLOG_IDENTIFIER=program)
+    elif detach and not _is_file(sys.stderr.fileno()):
+        handler = _Syslog(program)
+        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    if handler:
+        logging.getLogger().handlers = [handler]
+
+
+def _stderr_is_journal() -> bool:
+    stream = os.fstat(sys.stderr.fileno())
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"

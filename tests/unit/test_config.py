@@ -1,0 +1,406 @@
+"""Configuration files become settings, or a sentence that says where what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pvsim import config
+from pvsim.config import BrokerSettings, MeterSettings, PvSettings, Simulation
+from pvsim.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[2] / "etc" / "pvsim"
+TABLES = {"broker": config.BROKER, "meter": config.METER, "pv": config.PV}
+Write = Callable[[str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Make a file of this content."""
+
+    def make(content: str | bytes) -> Path:
+        path = tmp_path / "some.ini"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+def simulation(path: Path) -> Simulation:
+    return config.load_simulation(path, None)
+
+
+# What the files say
+
+
+def test_defaults_where_no_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing default file means the defaults."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(config, "BROKER_FILE", tmp_path / "broker.ini")
+    monkeypatch.setattr(config, "SIMULATION_FILE", tmp_path / "simulation.ini")
+    assert config.load_broker(None) == BrokerSettings(source=str(tmp_path / "broker.ini"))
+    assert config.load_simulation(None, None) == Simulation(source=str(tmp_path / "simulation.ini"))
+
+
+def test_every_key_of_the_broker(write: Write) -> None:
+    """Each key reaches its field; a password may hold what means something elsewhere in an ini file."""
+    path = write(
+        "# a comment\n[broker]\nhost = 192.0.2.7\nPORT: 1\nusername = ü ser\npassword = a#b ;c %s %(x)s = : \\\n"
+        "; another\nvirtual_host = /a b\nheartbeat = 0\nmax_queue_length = 1000000000\n"
+    )
+    password = "a#b ;c %s %(x)s = : \\"
+    expected = BrokerSettings("192.0.2.7", 1, "ü ser", password, "/a b", 0, 10**9, str(path))
+    assert config.load_broker(path) == expected
+
+
+def test_every_key_of_the_simulation(write: Write) -> None:
+    """Each key reaches its field, in its unit."""
+    path = write(
+        "[meter]\nnb_meter = 3\nmodel = random\nseed = -9223372036854775808\ninterval = 0.250\nbacklog = 90.5\n"
+        "batch = 1\n[pv]\nmodel = random\nseed = +7\npeak_kw = .000001\ntimezone = Europe/Berlin\n"
+    )
+    found = simulation(path)
+    assert (found.nb_meter, found.timezone, found.source) == (3, "Europe/Berlin", str(path))
+    assert found.meter("any") == MeterSettings("random", -(2**63), 250_000_000, 90_500_000_000, 1)
+    assert found.pv("any") == PvSettings("random", 7, Decimal("0.000001"))
+
+
+def test_ids_that_differ(write: Write) -> None:
+    """A section for some ids changes what it names, and only for them; two sections may share an id."""
+    found = simulation(
+        write(
+            "[meter]\nseed = 1\n[meter Meter_2..4 x]\ninterval = 5\n[meter Meter_3]\nbatch = 9\n"
+            "[meter  Meter_4 ]\ninterval = 5.0\n[pv Meter_3]\npeak_kw = 8\n"
+        )
+    )
+    assert found.meter("Meter_1") == MeterSettings(seed=1)
+    assert found.meter("Meter_2") == found.meter("x") == MeterSettings(seed=1, interval_ns=5 * 10**9)
+    assert found.meter("Meter_3") == MeterSettings(seed=1, interval_ns=5 * 10**9, batch=9)
+    assert found.meter("Meter_2") is found.meter("x")
+    assert found.pv("Meter_3") == PvSettings(peak_kw=Decimal(8))
+    assert found.pv("Meter_2") == PvSettings()
+
+
+def test_ten_thousand_ids(write: Write) -> None:
+    """A large fleet is read in no time, whether its ids stand in ranges or each in a section of its own."""
+    each = "".join(f"[meter M_{number}]\nseed = {number}\n" for number in range(10_000))
+    path = write(f"{each}[meter M_0..9999]\nbatch = 5\n[pv M_0..9999]\npeak_kw = 2\n")
+    start = time.process_time()
+    found = simulation(path)
+    assert time.process_time() - start < 3
+    assert found.meter("M_9999") == MeterSettings(seed=9999, batch=5)
+    assert found.pv("M_17") is found.pv("M_18")
+
+
+def test_windows_text(write: Write) -> None:
+    """A byte order mark and carriage returns are no part of what is said."""
+    assert config.load_broker(write(b"\xef\xbb\xbf[broker]\r\nport = 1\r\n")).port == 1
+
+
+def test_password_is_not_shown(write: Write) -> None:
+    """Neither the settings' text nor an error holds the password."""
+    assert "secret" not in repr(config.load_broker(write("[broker]\npassword = secret\n")))
+    for broken in ("password = secret\n more = x", "password = secret\nsecret", "password = secret\x07"):
+        with pytest.raises(ConfigError) as caught:
+            config.load_broker(write(f"[broker]\n{broken}\n"))
+        assert "secret" not in str(caught.value)
+
+
+# Where they are looked for
+
+
+def test_credential_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    """systemd's copy counts, and messages name the file that it is a copy of."""
+    default = write("[broker]\nport = 1\n")
+    monkeypatch.setattr(config, "BROKER_FILE", default)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert config.load_broker(None).port == 1
+    copy = tmp_path / "credentials" / default.name
+    copy.parent.mkdir()
+    copy.write_text("[broker]\nport = 2\n")
+    assert config.load_broker(None) == BrokerSettings(port=2, source=str(default))
+    copy.write_text("[broker]\nport = none\n")
+    with pytest.raises(ConfigError, match=re.escape(f"{default}: [broker] port = none is not")):
+        config.load_broker(None)
+    copy.write_text("")
+    assert config.load_broker(None).port == 5672
+
+
+def test_simulation_is_beside_the_broker(tmp_path: Path) -> None:
+    """Whoever names a broker.ini gets the simulation.ini beside it, or the defaults."""
+    beside = tmp_path / "simulation.ini"
+    assert config.load_simulation(None, tmp_path / "b.ini") == Simulation(source=str(beside))
+    beside.write_text("[meter]\nnb_meter = 5\n")
+    assert config.load_simulation(None, tmp_path / "b.ini").nb_meter == 5
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is one of the current directory; messages name the whole of it."""
+    monkeypatch.chdir(tmp_path)
+    Path("b.ini").write_text("[broker]\nport = 7\n")
+    assert config.load_broker(Path("b.ini")) == BrokerSettings(port=7, source=str(tmp_path / "b.ini"))
+
+
+@pytest.mark.parametrize("load", [config.load_broker, simulation])
+def test_files_that_cannot_be_read(load: Callable[[Path], object], tmp_path: Path, write: Write) -> None:
+    """A file that was named and cannot be used is a sentence that names it."""
+    cases = [
+        (tmp_path / "none.ini", "none.ini does not exist; create it, or name another file."),
+        (tmp_path, "cannot be read: Is a directory; give a file that this user may read."),
+        (write("") / "x", "cannot be read: Not a directory; give a file that this user may read."),
+        (Path("/dev/zero"), "/dev/zero is larger than 16 MiB; give a configuration file."),
+        (write(b"[broker]\nhost = \xe4\n"), "some.ini: line 2 is not UTF-8; save the file as UTF-8."),
+    ]
+    for path, sentence in cases:
+        with pytest.raises(ConfigError, match=re.escape(sentence)):
+            load(path)
+
+
+def test_permission(write: Write) -> None:
+    """A file that this user may not read is said to be so."""
+    path = write("[broker]\n")
+    path.chmod(0)
+    if os.getuid() == 0:  # root may read anything: only as somebody else is there something to see
+        path.parent.chmod(0o755)
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            os._exit(cannot_be_read(path))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    else:
+        assert cannot_be_read(path) == 0
+
+
+def cannot_be_read(path: Path) -> int:
+    try:
+        config.load_broker(path)
+    except ConfigError as error:
+        return 0 if "cannot be read: Permission denied; give a file" in str(error) else 2
+    return 1
+
+
+# What is refused
+
+INT64 = "give a whole number from -9223372036854775808 to 9223372036854775807."
+INTERVAL = "is not an interval; give seconds from 0.001 to 86400, whole milliseconds."
+KW = "is not a peak power; give kW, more than 0 and at most 1000000, with at most 6 decimals."
+BROKER_ERRORS = [
+    ("port = abc", "[broker] port = abc is not a port; give a whole number from 1 to 65535."),
+    ("port =", "[broker] port = (nothing) is not a port; give a whole number from 1 to 65535."),
+    ("port = 0", "[broker] port = 0 is not a port"),
+    ("port = 65536", "[broker] port = 65536 is not a port"),
+    ("port = 5_672", "[broker] port = 5_672 is not a port"),
+    ("port = \u0665\u0666", "[broker] port = \u0665\u0666 is not a port"),
+    ("port = 5672 # default", "[broker] port = 5672 # default is not a port"),
+    (f"port = {'9' * 5000}", f"[broker] port = {'9' * 79}… is not a port"),
+    ("heartbeat = 65536", "heartbeat = 65536 is not a number of seconds; give a whole number from 0 to 65535."),
+    ("max_queue_length = 0", "is not a number of messages; give a whole number from 1 to 1000000000."),
+    ("host = amqp://x", "is not a host; give a name or an IP address, without scheme and port."),
+    ("host = localhost:5672", "is not a host"),
+    ("host = [::1]", "is not a host"),
+    ("host = a..b", "is not a host"),
+    ("host = bröker", "is not a host"),
+    ("host =", "is not a host"),
+    ("username =", "[broker] username = (nothing) is not a user name; give one that the broker knows."),
+    (f"virtual_host = {'ä' * 128}", "is not a virtual host; give a name such as /."),
+    ("pasword = x", "[broker] has no key pasword (meant password?); it has host, port, username, password,"),
+    ("zzz = x", "[broker] has no key zzz; it has host, port"),
+    ("port = 1\nport = 2", "line 3 gives [broker] port a second time; keep one of the two."),
+    ("[broker]", "line 2 gives [broker] a second time; keep one of the two."),
+    ("port", "line 2 is none of [section], key = value and # comment."),
+    ("port = 1\n  2", "[broker] port goes on in an indented line, or holds an invisible character; write it on"),
+    ("host = a\u200bb", "[broker] host goes on in an indented line, or holds an invisible character"),
+    ("[DEFAULT]\nport = 1", "has no section [DEFAULT]; it has [broker]."),
+    ("[Broker]", "has no section [Broker] (meant broker?); it has [broker]."),
+]
+SIMULATION_ERRORS = [
+    ("nb_meter = 0", "[meter] nb_meter = 0 is not a number of meters; give a whole number from 1 to 100000."),
+    ("model = sunny", "[meter] model = sunny is not a model; give one of random."),
+    ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of random."),
+    ("seed = 9223372036854775808", f"is not a seed; {INT64}"),
+    ("seed = 1.5", f"is not a seed; {INT64}"),
+    ("interval = 0", INTERVAL),
+    ("interval = 0.0005", INTERVAL),
+    ("interval = 86400.001", INTERVAL),
+    ("interval = -1", INTERVAL),
+    ("interval = 1,5", INTERVAL),
+    ("interval = 1e3", INTERVAL),
+    ("interval = .", INTERVAL),
+    ("interval = nan", INTERVAL),
+    ("backlog = -1", "is not a backlog; give seconds, 0 or more, or nothing for no limit."),
+    ("batch = 10001", "is not a number of readings; give a whole number from 1 to 10000."),
+    ("[pv]\npeak_kw =", KW),
+    ("[pv]\npeak_kw = nan", KW),
+    ("[pv]\npeak_kw = 0", KW),
+    ("[pv]\npeak_kw = 1000000.000001", KW),
+    ("[pv]\npeak_kw = 0.0000001", KW),
+    ("[pv]\ntimezone = Mars/Base", "[pv] timezone = Mars/Base is not a time zone that this machine knows; give a"),
+    ("[pv]\ntimezone = ../../etc/passwd", "is not a time zone"),
+    ("[pv]\ntimezone = Europe", "is not a time zone"),
+    ("[metre]", "has no section [metre] (meant meter?); it has [meter], [pv], [meter ID], [pv ID]."),
+    ("[metre Meter_1]", "has no section [metre Meter_1]"),
+    ("[broker]", "has no section [broker]; it has [meter], [pv], [meter ID], [pv ID]."),
+    ("[ meter ]", "has no section [ meter ] (meant meter?)"),
+    ("[meter a/b]", "[meter a/b]: 'a/b' is no meter id; use letters"),
+    ("[meter a..b]", "[meter a..b]: 'a..b' is no range of meter ids; write it as"),
+    ("[meter a]\nnb_meter = 2", "[meter a] cannot have nb_meter; it is one for all, in [meter]."),
+    ("[pv a]\ntimezone = UTC", "[pv a] cannot have timezone; it is one for all, in [pv]."),
+    ("[meter a]\nsed = 2", "[meter a] has no key sed (meant seed?)"),
+    ("[meter a..1]", "[meter a..1]: "),
+    (
+        "[meter a_1..3]\nseed = 1\n[meter b a_3]\nseed = 2",
+        "[meter a_1..3] and [meter b a_3] give a_3 another seed each; keep one of them.",
+    ),
+]
+
+
+@pytest.mark.parametrize("text,sentence", BROKER_ERRORS)
+def test_broker_errors(text: str, sentence: str, write: Write) -> None:
+    """What is wrong in broker.ini is told with file, section, key, value and what would be right."""
+    path = write(f"[broker]\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load_broker(path)
+    assert str(caught.value).startswith(str(path))
+    assert sentence in str(caught.value)
+    assert caught.value.exit_status == 78
+
+
+@pytest.mark.parametrize("text,sentence", SIMULATION_ERRORS)
+def test_simulation_errors(text: str, sentence: str, write: Write) -> None:
+    """What is wrong in simulation.ini is told in the same way."""
+    path = write(f"[meter]\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        simulation(path)
+    assert str(caught.value).startswith(str(path))
+    assert sentence in str(caught.value)
+
+
+def test_key_outside_a_section(write: Write) -> None:
+    """A key before any section is a sentence with its line."""
+    with pytest.raises(ConfigError, match=r"line 2 stands before any \[section\]; move it into one\."):
+        config.load_broker(write("# where the broker is\nport = 1\n[broker]\n"))
+
+
+HOSTS = ["localhost", "a", "broker-1.example.com.", "under_score", "10.0.0.1", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_hosts(host: str, write: Write) -> None:
+    """Names and addresses of both kinds are hosts."""
+    assert config.load_broker(write(f"[broker]\nhost = {host}\n")).host == host
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    "text,value", [("1", 10**9), ("0.001", 10**6), ("86400", 86400 * 10**9), ("2.500", 25 * 10**8)]
+)
+def test_interval_option(text: str, value: int) -> None:
+    """--interval takes seconds and gives nanoseconds."""
+    assert config.parse_interval(text) == value
+
+
+@pytest.mark.parametrize("text,value", [("1", 1), ("0", 1), ("-7", 1), ("100000", 100_000)])
+def test_nb_meter_option(text: str, value: int) -> None:
+    """--nb-meter of 0 or less means 1."""
+    assert config.parse_nb_meter(text) == value
+
+
+def test_options_in_argparse(capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong option is argparse's message, with what would be right, and status 2; to others it is a ConfigError."""
+    parser = argparse.ArgumentParser(prog="x")
+    config.add_options(parser)
+    parser.add_argument("--interval", type=config.parse_interval)
+    given = parser.parse_args(["-conf", "a", "--simulation-file", "b", "--interval", "3"])
+    assert vars(given) == {"configuration_file": Path("a"), "simulation_file": Path("b"), "interval": 3 * 10**9}
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--interval", "0"])
+    assert f"x: error: argument --interval: 0 {INTERVAL}" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"many is not a number of meters; give a whole number from 1 to 100000\."):
+        config.parse_nb_meter("many")
+
+
+# The files as installed
+
+
+def shown(name: str) -> dict[str, dict[str, str]]:
+    """The keys that a file shows commented out, by section; sections may be commented out themselves."""
+    sections: dict[str, dict[str, str]] = {}
+    for line in (SHIPPED / name).read_text().splitlines():
+        if header := re.fullmatch(r"#?\[(.+)\]", line):
+            keys = sections.setdefault(header[1], {})
+        elif key := re.fullmatch(r"#(\w+) =(?: (.*))?", line):
+            assert key[1] not in keys
+            keys[key[1]] = key[2] or ""
+    return sections
+
+
+@pytest.mark.parametrize("name,sections", [("broker.ini", ["broker"]), ("simulation.ini", ["meter", "pv"])])
+def test_shipped_files_show_every_key(name: str, sections: list[str]) -> None:
+    """The installed files show each key, commented out, with its default."""
+    for section in sections:
+        assert shown(name)[section] == {key.name: key.default for key in TABLES[section].values()}
+
+
+@pytest.mark.parametrize("uncommented", [False, True])
+def test_shipped_files_are_the_defaults(uncommented: bool, write: Write) -> None:
+    """They mean the defaults, as they are and with the # taken away, and so do the tables."""
+    for name in ("broker.ini", "simulation.ini"):
+        text = (SHIPPED / name).read_text()
+        path = write(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE) if uncommented else text)
+        if name == "broker.ini":
+            assert config.load_broker(path) == BrokerSettings(source=str(path))
+        else:
+            found = simulation(path)
+            assert (found.nb_meter, found.timezone) == (1, None)
+            assert (found.meter("Meter_0"), found.pv("Meter_0")) == (MeterSettings(), PvSettings())
+            assert bool(found.meters) == bool(found.pvs) == uncommented
+
+
+# Anything at all
+
+NAMES = [name for table in TABLES.values() for name in table]
+SECTIONS = ["broker", "meter", "pv", "meter a", "pv a_0..3", "meter ..", "DEFAULT"]
+LINES = st.one_of(
+    st.sampled_from(SECTIONS).map("[{}]".format),
+    st.builds("{}{}{}".format, st.sampled_from(NAMES), st.sampled_from([" = ", ":", "\n  "]), st.text(max_size=12)),
+    st.builds(
+        "{} = {}".format, st.sampled_from(NAMES), st.from_regex(r"[-+]?[0-9]{0,25}\.?[0-9]{0,12}", fullmatch=True)
+    ),
+    st.text(max_size=30),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.one_of(st.binary(max_size=80), st.lists(LINES, max_size=8).map(lambda lines: "\n".join(lines).encode()))
+)
+@example(content=b"[pv]\ntimezone = /etc/passwd\n")
+@example(content=b"[pv]\ntimezone = a\0b\n")
+@example(content=b"[broker]\n= x\n")
+@example(content=b"[ ]\n[]\n")
+def test_any_bytes(content: bytes, write: Write) -> None:
+    """Whatever a file holds, it gives settings or a ConfigError on one line that ends like a sentence."""
+    path = write(content)
+    for load in (config.load_broker, simulation):
+        said = sentence(load, path)
+        assert said.isprintable()
+        assert said.endswith(".")
+
+
+def sentence(load: Callable[[Path], object], path: Path) -> str:
+    try:
+        load(path)
+    except ConfigError as error:
+        return str(error)
+    return "Settings."
