@@ -1,0 +1,44 @@
+"""The `pvsim` command: a module of this package for each subcommand, imported only where it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pvsim import __version__
+from pvsim.errors import PvsimError
+
+# Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
+COMMANDS = ("demo", "verify")
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; its exit status, or that of the PvsimError whose sentence is on stderr then."""
+    arguments = sys.argv[1:] if argv is None else argv
+    options = _parser(arguments[:1]).parse_args(arguments)
+    try:
+        status: int = options.func(options)
+        sys.stdout.flush()
+    except PvsimError as error:
+        print(f"pvsim {options.command}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # as in `pvsim demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line: of the subcommand that the first argument names, or else of all of them."""
+    parser = argparse.ArgumentParser(prog="pvsim", description="Simulated electricity meters and PV systems: tools.")
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in [each for each in COMMANDS if each in first] or COMMANDS:
+        import_module(f"pvsim.tools.{command}").add_parser(subparsers)
+    return parser

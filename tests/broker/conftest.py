@@ -1,0 +1,197 @@
+"""A real RabbitMQ, real services beside it, and Debian's amqp-tools as a client that shares no code with us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from pvsim.tools.node import Nest, Node, kill
+
+CHECKOUT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
+    """The first true answer of `predicate`; fails after `timeout` seconds, saying `what` did not happen."""
+    deadline = time.monotonic() + timeout
+    while not (answer := predicate()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.05)
+    return answer
+
+
+def processes_of(directory: Path) -> dict[int, str]:
+    """The processes whose environment or command line names a directory, with their command lines."""
+    found: dict[int, str] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            command = (process / "cmdline").read_bytes()
+            if str(directory).encode() in command + (process / "environ").read_bytes():
+                found[int(process.name)] = command.decode("utf-8", "replace").replace("\0", " ")
+    return found
+
+
+class Service:
+    """A service that was started as a user starts it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.started = time.time()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process has not ended."""
+        return self.process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """What it has printed, on stderr for the most part."""
+        return self.log.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 10) -> int:
+        """Send a signal, and wait for the end; returns the exit status."""
+        self.process.send_signal(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 10) -> int:
+        """Wait until it has ended; returns the exit status."""
+        wait_until(
+            lambda: not self.is_running, timeout, f"the end of {self.process.args!r}, which said:\n{self.output}"
+        )
+        return self.process.wait()
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        kill(self.process)
+
+
+class Services:
+    """Starts services from the checkout, in a directory where they find their broker.ini and write their day files."""
+
+    def __init__(self, nest: Nest, directory: Path) -> None:
+        self.directory = directory
+        self._nest = nest
+        self._started: list[Service] = []
+
+    def meter(self, node: Node, *arguments: str, conf: str = "", env: Mapping[str, str] | None = None) -> Service:
+        """`pvsim-meter -conf broker.ini ARGUMENTS`; `conf`: further lines of broker.ini."""
+        return self.start("pvsim.meter", *self._configure(node, conf), *arguments, env=env)
+
+    def pv(self, node: Node, *arguments: str, conf: str = "", env: Mapping[str, str] | None = None) -> Service:
+        """`pvsim-pv -conf broker.ini ARGUMENTS`; `conf`: further lines of broker.ini."""
+        return self.start("pvsim.pv", *self._configure(node, conf), *arguments, env=env)
+
+    def start(
+        self, module: str, *arguments: str, before: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> Service:
+        """Any command of ours, run as it is; `before`: a command that runs it."""
+        log = self.directory / f"{module}-{len(self._started)}.log"
+        command = [*before, sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **(env or {})}
+        self._started.append(Service(self._nest.spawn(command, environment, log, self.directory), log))
+        return self._started[-1]
+
+    def all_output(self) -> str:
+        """What all of them have printed."""
+        return "".join(service.output for service in self._started)
+
+    def _configure(self, node: Node, conf: str) -> tuple[str, str]:
+        broker_ini = f"[broker]\nhost = {node.host}\nport = {node.port}\n{conf}"
+        (self.directory / "broker.ini").write_text(broker_ini)
+        return "-conf", "broker.ini"
+
+    def rows(self, meter_id: str, directory: str = ".") -> list[list[str]]:
+        """The whole rows of a meter's day files in a directory below ours, each split into its columns."""
+        found = []
+        for path in sorted((self.directory / directory).glob(f"{meter_id}-????-??-??.csv")):
+            *lines, _ = path.read_text().split("\n")
+            found += [line.split(",") for line in lines[1:]]
+        return found
+
+    def times(self, meter_id: str, directory: str = ".") -> list[float]:
+        """The instants of these rows, in the order of the file."""
+        return [float(row[1]) for row in self.rows(meter_id, directory)]
+
+    def wait_for_rows(self, meter_id: str, count: int, timeout: float = 30, directory: str = ".") -> list[float]:
+        """The instants of a meter's rows, once there are so many."""
+        what = f"{count} rows of {meter_id}"
+        wait_until(lambda: len(self.times(meter_id, directory)) >= count, timeout, what)
+        return self.times(meter_id, directory)
+
+
+class Amqp:
+    """Debian's amqp-tools against a node."""
+
+    def __init__(self, node: Node, timeout: float = 20) -> None:
+        assert shutil.which("amqp-get"), "amqp-tools are not installed; run: apt install amqp-tools"
+        self._url = f"amqp://guest:guest@{node.host}:{node.port}"
+        self._timeout = timeout
+
+    def declare(self, queue: str, durable: bool = True) -> None:
+        """Declare a classic queue."""
+        self._run("amqp-declare-queue", "-q", queue, *(["-d"] if durable else []))
+
+    def publish(self, queue: str, body: bytes, *, content_type: str = "application/json") -> None:
+        """Publish a persistent message to a queue, without waiting for a confirm."""
+        self._run("amqp-publish", "-p", "-C", content_type, "-r", queue, body=body)
+
+    def get(self, queue: str) -> bytes | None:
+        """The body of the first message, which is taken; None if there is none."""
+        done = self._run("amqp-get", "-q", queue, ok=2)
+        return None if done.returncode else done.stdout
+
+    def consume(self, queue: str) -> bytes:
+        """The body of the first message, as a consumer: RabbitMQ refuses basic.get on quorum queues like ours (405)."""
+        return self._run("amqp-consume", "-q", queue, "-c", "1", "cat").stdout
+
+    def _run(self, tool: str, *arguments: str, body: bytes = b"", ok: int = 0) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run(
+            [tool, "-u", self._url, *arguments], input=body, capture_output=True, timeout=self._timeout
+        )
+        assert done.returncode in (0, ok), f"{done.args}: {done.stderr.decode()}"
+        return done
+
+
+@pytest.fixture(scope="session")
+def shared_node() -> Iterator[Node]:
+    """A running node for all tests of the session, with whatever they left on it."""
+    with Node() as node:
+        yield node
+
+
+@pytest.fixture
+def node(shared_node: Node) -> Iterator[Node]:
+    """A running node without queues, not to be stopped."""
+    yield shared_node
+    shared_node.ctl("eval", '[rabbit_amqqueue:delete(Q, false, false, <<"tests">>) || Q <- rabbit_amqqueue:list()].')
+
+
+@pytest.fixture
+def own_node() -> Iterator[Node]:
+    """A running node for this test alone, which may do with it what it likes."""
+    with Node() as node:
+        yield node
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    """Starts services in `tmp_path`."""
+    with Nest("pvsim-tests-") as nest:
+        yield Services(nest, tmp_path)
+
+
+@pytest.fixture
+def amqp(node: Node) -> Amqp:
+    """Debian's amqp-tools against `node`; for another one: `Amqp(own_node)`."""
+    return Amqp(node)
