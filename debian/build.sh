@@ -27,7 +27,7 @@ trap 'exit 130' INT TERM
 
 if ! dpkg-checkbuilddeps >/dev/null 2>&1; then
     [ "$(id -u)" = 0 ] || fail 'what building needs is not all installed; run: sudo sh debian/build.sh'
-    say 'Installing what building needs (apt-get build-dep ./; "apt-get autoremove" takes it away again)'
+    say 'Installing what building needs (apt-get build-dep ./, marked as not asked for by hand)'
     apt-get update -qq || echo 'The package lists could not be brought up to date; going on with those at hand.' >&2
     quietly apt-get build-dep -y -o DPkg::Lock::Timeout=120 -o APT::Get::Build-Dep-Automatic=true ./
 fi

@@ -80,12 +80,8 @@ without_systemd() {
     [ ! -e "$temporary/failed" ] || fail "pvsim demo ended with status $(cat "$temporary/failed")"
     grep -q '^Meter_0,[0-9]' "$temporary/demo" || fail 'pvsim demo showed no row of Meter_0'
 
-    say 'It works. How to go on:'
-    cat <<END
-  see it again             pvsim demo
-  with your own broker     pvsim-meter -conf broker.ini -nb 3
-                           pvsim-pv -conf broker.ini -ids Meter_0 Meter_1 Meter_2
-END
+    say 'It works. How to go on stands above, and:'
+    echo '  see it again             pvsim demo'
 }
 
 [ "$(id -u)" = 0 ] || fail 'installing a package needs root; run: sudo sh debian/demo.sh'
@@ -106,6 +102,7 @@ quietly apt-get install -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force
 
 if [ -d /run/systemd/system ]; then with_systemd; else without_systemd; fi
 cat <<END
-  remove it all            sudo apt-get purge --autoremove pvsim
-                           (the data in /var/lib/pvsim too, and what was installed for it and nothing else needs)
+  remove it all            sudo apt-get purge --autoremove -o APT::AutoRemove::SuggestsImportant=false pvsim
+                           (the data in /var/lib/pvsim too, and all that was installed for it and that no other
+                           package needs: apt shows the list and asks)
 END
