@@ -1,0 +1,486 @@
+"""`pvsim verify` finds every kind of damage, in files that the writer wrote and somebody damaged on purpose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pvsim import progress
+from pvsim.dayfile import HEADER, DayFiles
+from pvsim.errors import ConfigError
+from pvsim.models import load, solar
+from pvsim.reading import Reading
+from pvsim.tools import verify
+
+SECOND = 10**9
+START_S = 1_763_769_600  # 2025-11-22T00:00:00Z
+NAME = "Meter_0-2025-11-22.csv"
+SETTINGS = "[meter]\nseed = 7\n[pv]\nseed = 8\ntimezone = UTC\n"
+
+
+def write(directory: Path, seconds: range, meter_id: str = "Meter_0", zone: str = "UTC", step_ns: int = SECOND) -> None:
+    """Day files as the services write them; `seconds` since START_S, in steps of `step_ns`."""
+    instants = [START_S * SECOND + each * step_ns for each in seconds]
+    power = load.model("random", 7, meter_id)(instants)
+    pv = solar.model("random", 8, meter_id, Decimal(4))(instants)
+    files = DayFiles(directory, ZoneInfo(zone))
+    readings = [Reading(meter_id, at, Decimal(each) / 1000) for at, each in zip(instants, power, strict=True)]
+    files.write(meter_id, readings, pv)
+    assert files.commit() == {}
+    files.close()
+
+
+Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `pvsim verify --json` on files of `tmp_path`; return its exit status and what it said."""
+    (tmp_path / "simulation.ini").write_text(SETTINGS)
+    parser = argparse.ArgumentParser()
+    verify.add_parser(parser.add_subparsers())
+
+    def run(*arguments: str | Path, form: str = "--json") -> tuple[int, dict[str, Any]]:
+        names = [str(tmp_path / each) if str(each).endswith((".csv", ".json")) else str(each) for each in arguments]
+        settings = ["--simulation-file", str(tmp_path / "simulation.ini")] if "--simulation-file" not in names else []
+        options = parser.parse_args(["verify", *filter(None, [form]), *settings, *names])
+        status = options.func(options)
+        text = capsys.readouterr().out
+        return status, json.loads(text) if form else {"text": text}
+
+    return run
+
+
+def wrong(found: dict[str, Any]) -> dict[str, int]:
+    """The kinds of damage that there are, and how much of each."""
+    return {kind: count for kind, count in found.items() if kind in verify.KINDS and count}
+
+
+# Files that are as they should be.
+
+
+@pytest.mark.parametrize("form", ["--json", ""])
+def test_all_is_well(tmp_path: Path, run: Run, form: str) -> None:
+    write(tmp_path, range(100))
+    status, found = run(NAME, form=form)
+    assert status == 0
+    if form:
+        assert found["ok"]
+        assert found["total"]["rows"] == 100
+        assert wrong(found["total"]) == {}
+    else:
+        assert found["text"] == f"{tmp_path / NAME}: 100 rows; all is well\nTotal: 100 rows; all is well\n"
+
+
+@pytest.mark.parametrize(
+    "zone, day, rows",
+    [
+        ("UTC", date(2025, 11, 22), 24 * 60),
+        ("Europe/Berlin", date(2025, 3, 30), 23 * 60),
+        ("Europe/Berlin", date(2025, 10, 26), 25 * 60),
+        ("Asia/Kolkata", date(2025, 11, 22), 24 * 60),  # UTC+05:30
+        ("Australia/Lord_Howe", date(2025, 4, 6), 24 * 60 + 30),  # DST of half an hour
+        ("America/St_Johns", date(2006, 10, 28), 25 * 60 - 1),  # back to 23:01 from 00:01, so in two pieces
+        ("America/St_Johns", date(2006, 10, 29), 24 * 60 + 1),
+    ],
+)
+def test_a_day(tmp_path: Path, run: Run, zone: str, day: date, rows: int) -> None:
+    """A whole local day has as many rows as the clock there says, and its neighbours follow without a gap."""
+    noon = (day - date(1970, 1, 1)).days * 1440 + 720 - START_S // 60
+    write(tmp_path, range(noon - 2160, noon + 2160), zone=zone, step_ns=60 * SECOND)
+    names = sorted(path.name for path in tmp_path.glob("*.csv"))
+    status, found = run(*names, "--interval", "60", "--timezone", zone)
+    assert status == 0, found
+    assert {each["day"]: each["rows"] for each in found["files"]}[day.isoformat()] == rows
+    (tmp_path / f"Meter_0-{day}.csv").unlink()
+    names.remove(f"Meter_0-{day}.csv")
+    status, found = run(*names, "--interval", "60", "--timezone", zone)
+    assert status == 1
+    assert wrong(found["total"]) == {"missing": rows}
+    assert [each["missing"] for each in found["files"] if not each["paths"]] == [rows]
+
+
+def test_a_day_is_fast(tmp_path: Path, run: Run) -> None:
+    """86,400 rows, well under a second (the limit here is for a busy machine)."""
+    write(tmp_path, range(86400))
+    begin = time.process_time()
+    assert run(NAME)[0] == 0
+    assert time.process_time() - begin < 1.5
+
+
+@pytest.mark.parametrize(
+    "option, settings",
+    [
+        (["--seed", "7"], ""),
+        (["--interval", "0.5"], ""),
+        (["--peak-kw", "3"], ""),
+        (["--timezone", "Asia/Tokyo"], ""),
+        ([], "[meter]\nseed = 8\n[pv]\nseed = 8\ntimezone = UTC\n"),
+        ([], f"{SETTINGS}[pv Meter_0]\npeak_kw = 5\n"),
+    ],
+)
+def test_other_simulation(tmp_path: Path, run: Run, option: list[str], settings: str) -> None:
+    """The files of another simulation are no good ones."""
+    write(tmp_path, range(86300, 86400))
+    if settings:
+        (tmp_path / "simulation.ini").write_text(settings)
+    assert run(NAME, *option)[0] == 1
+
+
+def test_fractions(tmp_path: Path, run: Run) -> None:
+    write(tmp_path, range(100), step_ns=SECOND // 10)
+    assert run(NAME, "--interval", "0.1")[0] == 0
+    assert wrong(run(NAME, "--interval", "0.2")[1]["total"]) == {"off_grid": 50}
+    assert wrong(run(NAME, "--interval", "0.05")[1]["total"]) == {"missing": 99}
+
+
+# Damage. Rows are those of 50 seconds; lines[0] is the header, so lines[1] is the row of second 0.
+
+
+def change(line: str, column: int, new: Callable[[str], str]) -> str:
+    columns = line.split(",")
+    columns[column] = new(columns[column])
+    return ",".join(columns)
+
+
+def edit(number: int, column: int, new: Callable[[str], str]) -> Callable[[list[str]], list[str]]:
+    return lambda lines: [*lines[:number], change(lines[number], column, new), *lines[number + 1 :]]
+
+
+def add(amount: str) -> Callable[[str], str]:
+    return lambda text: f"{Decimal(text) + Decimal(amount):f}"
+
+
+DAMAGE: dict[str, tuple[Callable[[list[str]], list[str]], dict[str, int]]] = {
+    "a row is gone": (lambda it: it[:20] + it[21:], {"missing": 1}),
+    "two gaps": (lambda it: it[:20] + it[23:30] + it[31:], {"missing": 4}),
+    "a row twice": (lambda it: [*it[:20], it[19], *it[20:]], {"repeated": 1}),
+    "a row again later": (lambda it: [*it[:20], it[3], *it[20:]], {"repeated": 1, "out_of_order": 1}),
+    "all rows twice": (lambda it: [*it[:-1], *it[1:]], {"repeated": 50, "out_of_order": 1}),
+    "two rows swapped": (lambda it: [*it[:20], it[21], it[20], *it[22:]], {"out_of_order": 1}),
+    "a late row": (lambda it: [*it[:20], *it[21:40], it[20], *it[40:]], {"out_of_order": 1}),
+    "wrong value": (edit(9, 2, add("0.5")), {"wrong_value": 1, "wrong_sum": 1}),
+    "wrong value and sum": (
+        lambda it: edit(9, 4, add("0.001"))(edit(9, 2, add("0.001"))(it)),
+        {"wrong_value": 1},
+    ),
+    "wrong PV": (edit(9, 3, add("0.000001")), {"wrong_pv": 1, "wrong_sum": 1}),
+    "wrong sum": (edit(9, 4, add("-0.001")), {"wrong_sum": 1}),
+    "a float's sum": (edit(9, 4, add("0.00000000000005")), {"wrong_sum": 1}),
+    "all sums wrong": (
+        lambda it: [it[0], *(change(each, 4, lambda _: "-1.5") for each in it[1:-1]), ""],
+        {"wrong_sum": 50},
+    ),
+    "a second row of an instant": (
+        lambda it: [*it[:10], change(it[9], 2, add("1")), *it[10:]],
+        {"conflicting": 1, "wrong_value": 1, "wrong_sum": 1},
+    ),
+    "another meter's row": (edit(9, 0, lambda _: "Meter_1"), {"wrong_meter": 1, "missing": 1}),
+    "the next day's row": (
+        lambda it: [*it[:-1], change(it[1], 1, lambda _: str(START_S + 86400)), ""],
+        {"wrong_day": 1, "wrong_value": 1, "wrong_pv": 1},
+    ),
+    "a row between instants": (
+        lambda it: [*it[:10], change(it[9], 1, lambda text: f"{text}.5"), *it[10:]],
+        {"off_grid": 1, "wrong_value": 1, "wrong_pv": 1},
+    ),
+    "another time": (
+        edit(9, 1, lambda _: str(START_S + 9)),
+        {"missing": 1, "conflicting": 1, "wrong_value": 1, "wrong_pv": 1},
+    ),
+    "a trailing zero": (edit(9, 2, lambda text: f"{text}0"), {"malformed": 1, "missing": 1}),
+    "an exponent": (edit(9, 3, lambda text: f"{text}e0"), {"malformed": 1, "missing": 1}),
+    "a space": (edit(9, 1, lambda text: f" {text}"), {"malformed": 1, "missing": 1}),
+    "a time in words": (edit(9, 1, lambda _: "noon"), {"malformed": 1, "missing": 1}),
+    "a negative time": (edit(9, 1, lambda text: f"-{text}"), {"malformed": 1, "missing": 1}),
+    "a value too much": (edit(9, 4, lambda text: f"{text},1"), {"malformed": 1, "missing": 1}),
+    "a value too few": (lambda it: [*it[:9], it[9].rsplit(",", 1)[0], *it[10:]], {"malformed": 1, "missing": 1}),
+    "an empty line": (lambda it: [*it[:9], "", *it[9:]], {"malformed": 1}),
+    "the header again": (lambda it: [*it[:9], HEADER, *it[9:]], {"malformed": 1}),
+    "two rows in one line": (lambda it: [*it[:9], it[9] + it[10], *it[11:]], {"malformed": 1, "missing": 2}),
+    "a row in two lines": (lambda it: [*it[:9], it[9][:20], it[9][20:], *it[10:]], {"malformed": 2, "missing": 1}),
+    "zeros in place of a row": (lambda it: [*it[:9], "\0" * 40, *it[10:]], {"malformed": 1, "missing": 1}),
+    "not UTF-8": (edit(9, 0, lambda _: "\xff\xfe"), {"wrong_meter": 1, "missing": 1}),
+    "carriage returns": (
+        lambda it: [HEADER, *(f"{each}\r" for each in it[1:-1]), ""],
+        {"malformed": 50},
+    ),
+    "torn": (lambda it: [*it[:-2], it[-2][:30]], {"torn": 1}),
+    "no last newline": (lambda it: it[:-1], {"torn": 1}),
+    "torn header": (lambda it: [it[0][:20]], {"torn": 1}),
+    "an empty file": (lambda _: [], {"torn": 1}),
+    "another header": (lambda it: ["time,value", *it[1:]], {"foreign_header": 1}),
+    "no header": (lambda it: it[1:], {"foreign_header": 1}),
+    "another file": (lambda _: ["\x89PNG\r", "\x1a"], {"foreign_header": 1}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage(tmp_path: Path, run: Run, name: str) -> None:
+    """Each kind of damage is found, counted, shown, and ends in exit status 1."""
+    write(tmp_path, range(50))
+    damage, wanted = DAMAGE[name]
+    path = tmp_path / NAME
+    path.write_bytes("\n".join(damage(path.read_text().split("\n"))).encode("latin-1"))
+    status, found = run(NAME)
+    assert status == 1
+    assert wrong(found["total"]) == wanted
+    assert wrong(found["files"][0]) == wanted
+    assert not found["ok"]
+    status, shown = run(NAME, form="")
+    assert status == 1
+    assert "all is well" not in shown["text"]
+    for kind, count in wanted.items():
+        assert f"{count} {kind.replace('_', ' ')}" in shown["text"].splitlines()[0]
+
+
+def test_what_is_said(tmp_path: Path, run: Run) -> None:
+    """The first few problems with their lines, and where rows are missing."""
+    write(tmp_path, range(400))
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    _, _, value, pv, _ = lines[5].split(",")
+    lines[5] = "Meter_0,1763769604,1,0.5,501"
+    lines[7:9] = [lines[8], "rubbish"]
+    del lines[50:60], lines[200:300]
+    path.write_text("\n".join(lines))
+    status, found = run(NAME, form="")
+    assert status == 1
+    assert found["text"] == (
+        f"{path}: 290 rows; 111 missing, 1 wrong value, 1 wrong pv, 1 malformed\n"
+        f"  line 6: wrong value: 1 W instead of {value} W\n"
+        f"  line 6: wrong pv: 0.5 kW instead of {pv} kW\n"
+        "  line 9: malformed: 'rubbish' is no row\n"
+        "  missing: 2025-11-22T00:00:06+00:00 to 2025-11-22T00:00:06+00:00 (1)\n"
+        "  missing: 2025-11-22T00:00:49+00:00 to 2025-11-22T00:00:58+00:00 (10)\n"
+        "  missing: 2025-11-22T00:03:29+00:00 to 2025-11-22T00:05:08+00:00 (100, perhaps a stop of the meter)\n"
+        "Total: 290 rows; 111 missing, 1 wrong value, 1 wrong pv, 1 malformed\n"
+        "A gap of more than 90 s may be a time when the meter was told to stop; if so, say it with"
+        " --stopped TIME..TIME or --progress FILE.\n"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_damage(data: st.DataObject) -> None:
+    """One byte changed, lost or added anywhere but at the ends is found, whatever it is."""
+    instants = [(START_S + each) * SECOND for each in range(20)]
+    zone = ZoneInfo("UTC")
+    expected = verify.Expected(
+        "Meter_0", SECOND, load.model("random", 0, "Meter_0"), solar.model("random", 0, "Meter_0", Decimal(4)), zone
+    )
+    good = "\n".join([HEADER, *expected.lines(instants, [""] * 20), ""])
+    at = data.draw(st.integers(0, len(good) - 2))
+    new = data.draw(st.one_of(st.just(""), st.characters(max_codepoint=255), st.just(good[at] + "0")))
+    bad = good[:at] + new + good[at + 1 :]
+    if bad == good:
+        return
+    report = verify.check_day(expected, date(2025, 11, 22), [(NAME, bad)])
+    (report,) = verify.check_meter(expected, [report], instants[0], instants[-1] + 1)
+    assert report.counts.total()
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_content(content: bytes) -> None:
+    """No content crashes it, with our values or with another meter's."""
+    for power in (load.model("random", 0, "M"), None):
+        expected = verify.Expected("M", SECOND, power, solar.model("random", 0, "M", Decimal(4)), None)
+        for text in (content.decode("latin-1"), f"{HEADER}\n{content.decode('latin-1')}"):
+            report = verify.check_day(expected, date(2025, 11, 22), [(NAME, text)])
+            verify.check_meter(expected, [report])
+
+
+# What is expected.
+
+
+def test_from_and_to(tmp_path: Path, run: Run) -> None:
+    """They say what is expected, beyond the rows and beyond the days that there are files of."""
+    write(tmp_path, range(100, 200))
+    for since, until, missing in (
+        (START_S + 100, START_S + 200, 0),
+        (START_S + 120, START_S + 150, 0),
+        (START_S + 90, START_S + 200, 10),
+        (START_S + 100, START_S + 203, 3),
+        ("2025-11-22T00:01:30", "2025-11-22T01:03:20+01:00", 10),
+        (START_S - 10, START_S + 200, 110),
+        ("2025-11-21", "2025-11-23", 2 * 86400 - 100),
+        (f"{START_S + 99}.5", START_S + 200, 0),
+    ):
+        status, found = run(NAME, "--from", str(since), "--to", str(until))
+        assert wrong(found["total"]) == ({"missing": missing} if missing else {})
+        assert status == bool(missing)
+    assert wrong(run(NAME, "--from", str(START_S + 98))[1]["total"]) == {"missing": 2}
+    assert wrong(run(NAME, "--to", str(START_S + 201))[1]["total"]) == {"missing": 1}
+
+
+def test_nothing_but_a_header(tmp_path: Path, run: Run) -> None:
+    """A file without rows is all right unless rows were expected."""
+    (tmp_path / NAME).write_text(f"{HEADER}\n")
+    assert run(NAME)[0] == 0
+    assert run(NAME, "--from", str(START_S), "--to", str(START_S + 1))[0] == 1
+
+
+def test_gap_beside_a_row_off_the_grid(tmp_path: Path, run: Run) -> None:
+    """What is missing are instants of the grid."""
+    write(tmp_path, range(50))
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([*lines[:10], change(lines[9], 1, lambda text: f"{text}.5"), *lines[11:]]))
+    (gap,) = run(NAME)[1]["files"][0]["gaps"]
+    assert (gap["first"], gap["last"]) == ("2025-11-22T00:00:09+00:00",) * 2
+
+
+def test_gap_over_midnight(tmp_path: Path, run: Run) -> None:
+    """Is as long as it is, though each day has only a part of it."""
+    for middle, may_be_stop in ((40, False), (60, True)):
+        write(tmp_path, range(86400 - 100, 86400 - 30))
+        write(tmp_path, range(86400 + middle, 86400 + 100))
+        _, found = run(NAME, "Meter_0-2025-11-23.csv")
+        assert [each["missing"] for each in found["files"]] == [30, middle]
+        assert [gap["may_be_stop"] for each in found["files"] for gap in each["gaps"]] == [may_be_stop] * 2
+        for path in tmp_path.glob("*.csv"):
+            path.unlink()
+
+
+def test_stopped(tmp_path: Path, run: Run) -> None:
+    """No rows are expected while the meter was told to stop, as the user or its progress file says."""
+    write(tmp_path, range(100))
+    write(tmp_path, range(300, 400))
+    write(tmp_path, range(402, 500))
+    stopped, started = (START_S + 99) * SECOND + 5, (START_S + 299) * SECOND + 5
+    track = progress.Track(stopped)
+    track.stop(stopped)
+    track.start(started)
+    (tmp_path / "progress.json").write_text(progress.dump({"Meter_0": track, "Meter_1": progress.Track(0)}))
+    track.stop((START_S + 499) * SECOND)
+    (tmp_path / "stopped.json").write_text(progress.dump({"Meter_0": track}))
+    for options, stopped_rows, missing in (
+        ([], 0, 202),
+        (["--stopped", "2025-11-22T00:01:40..2025-11-22T00:05:00"], 200, 2),
+        (["--stopped", f"{START_S + 100}..{START_S + 200}"], 100, 102),
+        (["--stopped", f"{START_S + 250}..{START_S + 310}"], 50, 152),
+        (["--stopped", f"{START_S}..{START_S + 200}", "--stopped", f"{START_S + 150}..{START_S + 600}"], 202, 0),
+        (["--progress", "progress.json"], 200, 2),
+        (["--progress", "progress.json", "--to", str(START_S + 510)], 200, 12),
+        (["--progress", "stopped.json", "--to", str(START_S + 510)], 210, 2),
+    ):
+        status, found = run(NAME, *options)
+        assert (found["total"]["stopped"], found["total"]["missing"]) == (stopped_rows, missing)
+        assert status == bool(missing)
+
+
+def test_several_meters(tmp_path: Path, run: Run) -> None:
+    """Each meter has rows from its own first to its own last; the total is of all."""
+    write(tmp_path, range(50))
+    write(tmp_path, range(100, 180), "Meter_1")
+    status, found = run(NAME, "Meter_1-2025-11-22.csv")
+    assert status == 0
+    assert found["total"]["rows"] == 130
+    assert [each["meter_id"] for each in found["files"]] == ["Meter_0", "Meter_1"]
+
+
+def test_standby(tmp_path: Path, run: Run) -> None:
+    """The files of a day from two PV services are one set; what stands in both is no repeat."""
+    for name, seconds in (("a", range(60)), ("b", range(50, 100))):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, seconds)
+    both = [f"a/{NAME}", f"b/{NAME}"]
+    status, found = run(*both)
+    assert status == 0
+    assert (found["total"]["rows"], found["total"]["shared"]) == (110, 10)
+    assert len(found["files"][0]["paths"]) == 2
+    assert "110 rows, 10 shared; all is well" in run(*both, form="")[1]["text"]
+    assert run(f"b/{NAME}", f"a/{NAME}")[0] == 0
+    lines = (tmp_path / both[1]).read_text().split("\n")
+    lines[1] = change(lines[1], 2, add("1"))
+    del lines[30]
+    (tmp_path / both[1]).write_text("\n".join([*lines[:5], lines[4], *lines[5:]]))
+    status, found = run(*both)
+    assert status == 1
+    assert wrong(found["total"]) == {"missing": 1, "repeated": 1, "conflicting": 1, "wrong_value": 1, "wrong_sum": 1}
+    assert found["total"]["shared"] == 9
+
+
+def test_a_file_twice(tmp_path: Path, run: Run) -> None:
+    """A file that is given twice is read once."""
+    write(tmp_path, range(10))
+    assert run(NAME, NAME)[1]["total"]["rows"] == 10
+
+
+def test_no_values(tmp_path: Path, run: Run) -> None:
+    """Another meter's values are not known, but all the rest is."""
+    write(tmp_path, range(50))
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    lines[1:-1] = [change(change(each, 2, add("0.123456")), 4, add("0.123456")) for each in lines[1:-1]]
+    path.write_text("\n".join(lines))
+    assert wrong(run(NAME)[1]["total"]) == {"wrong_value": 50}
+    assert run(NAME, "--no-values")[0] == 0
+    for column, kinds in ((2, {"wrong_sum"}), (3, {"wrong_pv", "wrong_sum"}), (4, {"wrong_sum"})):
+        path.write_text("\n".join([*lines[:9], change(lines[9], column, add("1")), *lines[10:]]))
+        assert set(wrong(run(NAME, "--no-values")[1]["total"])) == kinds
+    path.write_text("\n".join([*lines[:9], "rubbish", change(lines[9], 2, add("1")), *lines[9:]]))
+    assert wrong(run(NAME, "--no-values")[1]["total"]) == {"malformed": 1, "conflicting": 1, "wrong_sum": 1}
+
+
+# What cannot be used.
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["Meter_0-2025-11-22.csv"], "Cannot read .*: No such file or directory"),
+        (["notes.csv"], "is not the name of a day file"),
+        ([".."], "is not the name of a day file"),
+        (["x/Meter_0-2025-11-22.csv", "--progress", "x.json"], "Cannot read .*x.json"),
+        (["x/Meter_0-2025-11-22.csv", "--progress", "bad.json"], "is no progress file"),
+        (["x/Meter_0-2025-11-22.csv", "--from", "9", "--to", "9"], "--from is not before --to"),
+        (["x/Meter_0-2025-11-22.csv", "--simulation-file", "/nowhere"], "/nowhere does not exist"),
+        (["Meter_1-2025-11-22.csv"], "Cannot read .*: Is a directory"),
+    ],
+)
+def test_bad_input(tmp_path: Path, run: Run, arguments: list[str], sentence: str) -> None:
+    """What cannot be read is a sentence, and exit status 78."""
+    (tmp_path / "x").mkdir()
+    write(tmp_path / "x", range(3))
+    shutil.copytree(tmp_path / "x", tmp_path / "Meter_1-2025-11-22.csv")
+    (tmp_path / "bad.json").write_text("[")
+    with pytest.raises(ConfigError, match=sentence) as error:
+        run(*arguments)
+    assert error.value.exit_status == 78
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--from", "noon"],
+        ["--from", "1960-01-01"],
+        ["--to", "NaN"],
+        ["--to", "1e30"],
+        ["--stopped", "9"],
+        ["--stopped", "noon"],
+        ["--seed", "x"],
+        ["--interval", "0"],
+        ["--peak-kw", "-1"],
+        ["--timezone", "Europe/Atlantis"],
+    ],
+)
+def test_bad_option(run: Run, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that makes no sense is argparse's message, status 2."""
+    with pytest.raises(SystemExit) as error:
+        run(NAME, *option)
+    assert error.value.code == 2
+    assert f"argument {option[0]}: '{option[1]}' is n" in capsys.readouterr().err
