@@ -38,7 +38,7 @@ start_services_again() { [ -z "$policy" ] || { rm -f "$policy"; policy=; }; }
 need() {
     missing=
     for package in python3-pika python3-daemon python3-sdnotify python3-systemd \
-        python3-pytest python3-pytest-timeout python3-hypothesis "$@"; do
+        python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis "$@"; do
         installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
@@ -81,7 +81,7 @@ unit() {
         say 'NOT CHECKED: style and types. pip cannot install ruff and mypy here; the tests themselves do not need it.'
     fi
     say 'tests/unit'
-    run_pytest tests/unit "$@"
+    run_pytest -n 2 tests/unit "$@"
 }
 
 broker() {
@@ -93,8 +93,10 @@ broker() {
 package() {
     is_root || fail 'the package part boots machines, and needs root for it; run: sudo sh tests/run.sh package'
     need mmdebstrap systemd-container debian-archive-keyring dpkg-dev
+    sh debian/build.sh
     say 'tests/package'
-    run_pytest tests/package "$@"
+    # Two machines at once: most of their time is waiting.
+    run_pytest -n 2 --dist loadgroup tests/package "$@"
 }
 
 leave() {

@@ -81,7 +81,7 @@ class Machine:
     def run(self, command: str, timeout: float = 90) -> str:
         """As try_run, for what has to succeed; gives what it says, without the last line's end."""
         done = self.try_run(command, timeout)
-        assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}"
+        assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}\n{self.journal()}"
         return done.stdout.rstrip("\n")
 
     def wait_for(self, command: str, seconds: float = 60) -> None:
@@ -127,7 +127,8 @@ def _prepare(root: Path, suite: str) -> None:
 
 
 def _boot(root: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit"]
+    command = ["setpriv", "--pdeathsig=KILL"]  # it does not outlive the tests, however they end
+    command += ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}", "--register=no", "--keep-unit"]
     command += ["--console=pipe", "--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
     # As on a real machine; without these, a unit with all of systemd's sandboxing does not start.
     command += ["--capability=all", "--system-call-filter=@mount @keyring bpf perf_event_open"]
