@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -23,14 +24,19 @@ import pika.data
 import pika.exceptions as errors
 
 from pvsim.config import BrokerSettings
+from pvsim.errors import BrokerError
 from pvsim.reading import REJECTED
 
 log = logging.getLogger(__name__)
 
 CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
+OTHER_ARGUMENTS = "The queue %s exists with other arguments and is used as it is: %s"
 REJECTED_KEPT = 100_000
+_NOT_FOUND, _PRECONDITION_FAILED = 404, 406  # AMQP 0-9-1, section 1.2
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
+_GOODBYE_S = 1.0
+_STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
 
 Done = Callable[[str], None]
@@ -87,6 +93,9 @@ class Owner(Protocol):
     def on_delivery(self, delivery: Delivery) -> None:
         """A message has come."""
 
+    def on_cancelled(self, queue: str) -> None:
+        """A queue that was consumed is gone."""
+
 
 class Delivery(NamedTuple):
     """A message from a queue, to be acknowledged, given back or set aside by its tag."""
@@ -97,12 +106,12 @@ class Delivery(NamedTuple):
     properties: Any
 
 
-class Declared(NamedTuple):
-    """What is known of a queue after declaring it. `existed` is None where nobody asked."""
+class Queue(NamedTuple):
+    """What the broker says of a queue. `other_arguments`: why it is not as it was to be declared."""
 
-    existed: bool | None
+    messages: int
     consumers: int
-    other_arguments: str | None
+    other_arguments: str = ""
 
 
 def arguments(settings: BrokerSettings) -> dict[str, Any]:
@@ -143,11 +152,12 @@ class Broker:
         self._loop = loop
         self._owner = owner
         self._attempt = 0
+        self._up_since = 0.0
+        self._is_dropping = False
         self._connection: Any = None
-        self._lost_because: Exception | None = None
         self._closed: Callable[[], None] | None = None
         self._publisher = _Publisher()
-        self._declarer = _Declarer(self)
+        self._queues = _Queues(self)
         self._consumer: Any = None
         self._prefetch = 1
         self._tags: dict[str, str] = {}
@@ -159,7 +169,12 @@ class Broker:
             return self.trouble
         if self.blocked:
             return f"the broker at {self.address} takes nothing now: {self.blocked}"
-        return self._declarer.trouble or f"connected to {self.address}"
+        return self._queues.trouble or f"connected to {self.address}"
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether a message would go out now."""
+        return self.is_up and not self.blocked
 
     def start(self, prefetch: int = 1) -> None:
         """Begin to connect, and to come back whenever the connection is lost."""
@@ -171,12 +186,22 @@ class Broker:
         self._closed = done
         if self._connection is None or self._connection.is_closed:
             done()
-        elif not self._connection.is_closing:
-            self._connection.close()
+        else:
+            self._loop.later(_GOODBYE_S, done)
+            if not self._connection.is_closing:
+                self._connection.close()
 
-    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
-        """Make sure that a durable queue exists; `ask` finds out whether it did before."""
-        self._declarer.add(queue, args, done, ask)
+    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
+        """Ask whether a queue exists."""
+        self._queues.add(_Look(queue, done))
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
+        """Make sure that a durable queue exists, if with other arguments."""
+        self._queues.add(_Declare(queue, args, done))
+
+    def delete(self, queue: str, done: Callable[[], None]) -> None:
+        """Delete a queue and what it holds."""
+        self._queues.add(_Delete(queue, done))
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Done) -> None:
         """Publish a persistent message; `done` is told CONFIRMED, REFUSED (queue full) or UNROUTABLE (gone)."""
@@ -239,7 +264,7 @@ class Broker:
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._up())
 
     def _up(self) -> None:
-        self._attempt, self.is_up, self.trouble, self._logged = 0, True, "", ""
+        self.is_up, self.trouble, self._up_since = True, "", time.monotonic()
         log.info("Connected to the broker at %s.", self.address)
         self._owner.on_up()
 
@@ -248,23 +273,34 @@ class Broker:
         channel.add_on_close_callback(self._on_channel_closed)
 
     def _on_channel_closed(self, _channel: Any, reason: Exception) -> None:
-        if self._connection.is_open:
-            self._lost_because = reason
-            self._connection.close()
+        self._drop(reason)
 
-    def _on_cancelled(self, _frame: Any) -> None:
-        """The broker has cancelled a consumer: its queue was deleted. Beginning anew declares it again."""
-        self._on_channel_closed(None, errors.ConsumerCancelled("a queue was deleted"))
+    def reset(self, reason: str) -> None:
+        """Begin anew with another connection."""
+        self._drop(BrokerError(reason))
+
+    def _drop(self, reason: Exception) -> None:
+        """End the connection without a good-bye: a broker that is stuck would never answer it."""
+        if self._connection.is_open and not self._is_dropping:
+            self._is_dropping = True
+            self._connection._terminate_stream(reason)
+
+    def _on_cancelled(self, frame: Any) -> None:
+        for queue in [queue for queue, tag in self._tags.items() if tag == frame.method.consumer_tag]:
+            del self._tags[queue]
+            self._owner.on_cancelled(queue)
 
     def _on_lost(self, _connection: Any, reason: Exception) -> None:
-        self.is_up, self.blocked = False, ""
-        reason, self._lost_because = self._lost_because or reason, None
+        self.is_up, self._is_dropping, self.blocked = False, False, ""
         self._publisher.clear()
-        self._declarer.clear()
+        self._queues.clear()
         self._tags.clear()
         if self._closed:
             self._closed()
             return
+        if self._up_since and time.monotonic() - self._up_since > _STABLE_S:
+            self._attempt, self._logged = 0, ""
+        self._up_since = 0.0
         self._owner.on_down()
         self._retry(reason)
 
@@ -345,16 +381,55 @@ class _Publisher:
         return [tag] if tag in self._waiting else []
 
 
-class _Request(NamedTuple):
+class _Look(NamedTuple):
+    queue: str
+    done: Callable[[Queue | None], None]
+
+    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
+        channel.queue_declare(self.queue, passive=True, callback=answered)
+
+    def succeed(self, answer: Any) -> None:
+        self.done(Queue(answer.message_count, answer.consumer_count))
+
+    def fail(self, code: int, _text: str) -> bool:
+        if code == _NOT_FOUND:
+            self.done(None)
+        return code == _NOT_FOUND
+
+
+class _Declare(NamedTuple):
     queue: str
     arguments: dict[str, Any]
-    done: Callable[[Declared], None]
-    ask: bool
-    existed: bool | None = None
+    done: Callable[[Queue], None]
+
+    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
+        channel.queue_declare(self.queue, durable=True, arguments=self.arguments, callback=answered)
+
+    def succeed(self, answer: Any) -> None:
+        self.done(Queue(answer.message_count, answer.consumer_count))
+
+    def fail(self, code: int, text: str) -> bool:
+        if code == _PRECONDITION_FAILED:
+            self.done(Queue(0, 0, text))
+        return code == _PRECONDITION_FAILED
 
 
-class _Declarer:
-    """Declares queues, one after the other. A refusal closes the channel; a new one goes on with the next."""
+class _Delete(NamedTuple):
+    queue: str
+    done: Callable[[], None]
+
+    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
+        channel.queue_delete(self.queue, callback=answered)
+
+    def succeed(self, _answer: Any) -> None:
+        self.done()
+
+    def fail(self, _code: int, _text: str) -> bool:
+        return False
+
+
+class _Queues:
+    """Asks about queues, one after the other. A refusal closes the channel; a new one goes on with the next."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -366,75 +441,49 @@ class _Declarer:
         self._period += 1
         self.trouble = ""
         self._channel: Any = None
-        self._is_opening = False
-        self._requests: deque[_Request] = deque()
+        self._is_busy = False  # with a request, or with opening a channel
+        self._requests: deque[_Look | _Declare | _Delete] = deque()
 
-    def add(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool) -> None:
-        self._requests.append(_Request(queue, args, done, ask))
-        if len(self._requests) == 1:
-            self._next()
+    def add(self, request: _Look | _Declare | _Delete) -> None:
+        self._requests.append(request)
+        self._next()
 
     def _next(self) -> None:
-        if not self._requests:
-            return
-        if self._channel is None:
-            self._open()
-        elif self._requests[0].ask and self._requests[0].existed is None:
-            self._channel.queue_declare(self._requests[0].queue, passive=True, callback=self._on_exists)
-        else:
-            request = self._requests[0]
-            self._channel.queue_declare(
-                request.queue, durable=True, arguments=request.arguments, callback=self._on_declared
-            )
-
-    def _open(self) -> None:
-        if not self._is_opening:
-            self._is_opening = True
-            self._broker.open_channel(self._on_open)
+        if self._requests and not self._is_busy:
+            self._is_busy = True
+            if self._channel is None:
+                self._broker.open_channel(self._on_open)
+            else:
+                self._requests[0].ask(self._channel, self._on_answer)
 
     def _on_open(self, channel: Any) -> None:
-        self._channel, self._is_opening = channel, False
         channel.add_on_close_callback(self._on_closed)
+        self._channel, self._is_busy = channel, False
         self._next()
 
-    def _on_exists(self, _frame: Any) -> None:
-        self._requests[0] = self._requests[0]._replace(existed=True)
-        self._next()
-
-    def _on_declared(self, frame: Any) -> None:
-        self._finish(frame.method.consumer_count, None)
-
-    def _finish(self, consumers: int, other_arguments: str | None) -> None:
-        request = self._requests.popleft()
-        self.trouble = ""
-        request.done(Declared(request.existed, consumers, other_arguments))
+    def _on_answer(self, frame: Any) -> None:
+        self.trouble, self._is_busy = "", False
+        self._requests.popleft().succeed(frame.method)
         self._next()
 
     def _on_closed(self, channel: Any, reason: Exception) -> None:
         if channel is not self._channel or not self._requests:
             return
-        self._channel = None
-        code = getattr(reason, "reply_code", 0)
-        request = self._requests[0]
-        if code == 404 and request.ask and request.existed is None:
-            self._requests[0] = request._replace(existed=False)
-            self._next()
-        elif code == 406:
-            self._finish(0, str(getattr(reason, "reply_text", reason)))
-        else:
-            self._try_later(reason)
-
-    def _try_later(self, reason: Exception) -> None:
-        """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
+        self._channel, self._is_busy = None, False
         request = self._requests.popleft()
+        if not request.fail(getattr(reason, "reply_code", 0), getattr(reason, "reply_text", str(reason))):
+            self._try_later(request, reason)
+        self._next()
+
+    def _try_later(self, request: _Look | _Declare | _Delete, reason: Exception) -> None:
+        """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
         self.trouble = f"cannot use the queue {request.queue}: {getattr(reason, 'reply_text', reason)}"
         log.warning("C%s. Trying again every %.0f s.", self.trouble[1:], _LONGEST_WAIT_S)
         self._broker.later(_LONGEST_WAIT_S, partial(self._try_again, request, self._period))
-        self._next()
 
-    def _try_again(self, request: _Request, period: int) -> None:
+    def _try_again(self, request: _Look | _Declare | _Delete, period: int) -> None:
         if period == self._period:
-            self.add(request.queue, request.arguments, request.done, request.ask)
+            self.add(request)
 
 
 def _parameters(settings: BrokerSettings) -> Any:
@@ -467,12 +516,12 @@ def explain(reason: Exception, settings: BrokerSettings) -> tuple[str, bool]:
     where = f"the broker at {settings.host}:{settings.port}"
     cause = _cause(reason)
     if isinstance(cause, errors.ConnectionClosed | errors.ChannelClosed):
-        return f"Lost {where}: {cause.reply_code} {cause.reply_text}.", False
+        return f"Lost {where}: {cause.reply_code} {cause.reply_text}.", True
     if isinstance(cause, errors.ProbableAuthenticationError | errors.AuthenticationError):
         return f"Refused login as {settings.username!r} by {where}; look at {settings.source}.", False
     if isinstance(cause, errors.ProbableAccessDeniedError):
         return f"Refused virtual host {settings.virtual_host!r} by {where}; look at {settings.source}.", False
-    if isinstance(cause, errors.ConsumerCancelled):
+    if isinstance(cause, BrokerError):
         return f"Begins anew with {where}: {cause}.", True
     if isinstance(cause, errors.StreamLostError):
         return f"Lost {where}: the connection broke.", True

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pvsim import config, runtime
-from pvsim.broker import CONFIRMED, UNROUTABLE, Broker, Declared, Loop, arguments, back_off
+from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, UNROUTABLE, Broker, Delivery, Loop, Queue, arguments, back_off
 from pvsim.models import PowerModel, load
 from pvsim.progress import ProgressFile, Track, file_name
 from pvsim.reading import content_type, encode, expand_ids
@@ -30,6 +30,7 @@ log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
+DEAD_NS = 2 * 10**9
 _LONGEST_REFUSED_WAIT_S = 10.0
 
 
@@ -40,8 +41,17 @@ class Link(Protocol):
     def can_publish(self) -> bool:
         """Whether a message would go out now."""
 
-    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
+    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
+        """Ask whether a queue exists."""
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Make sure that a queue exists."""
+
+    def delete(self, queue: str, done: Callable[[], None]) -> None:
+        """Delete a queue."""
+
+    def reset(self, reason: str) -> None:
+        """Begin anew with another connection."""
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, and tell `done` how it ended."""
@@ -57,7 +67,7 @@ class Timers(Protocol):
 class Meter:
     """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn."""
 
-    __slots__ = ("batch", "interval_ns", "is_busy", "meter_id", "power", "refusals", "track")
+    __slots__ = ("batch", "interval_ns", "is_busy", "is_dead", "meter_id", "power", "refusals", "sent_ns", "track")
 
     def __init__(self, meter_id: str, settings: config.MeterSettings, power: PowerModel, track: Track) -> None:
         self.meter_id = meter_id
@@ -67,6 +77,8 @@ class Meter:
         self.track = track
         self.is_busy = False
         self.refusals = 0
+        self.sent_ns = 0  # when the message on its way was sent, if there is one
+        self.is_dead = False  # its queue
 
 
 class Fleet:
@@ -98,6 +110,7 @@ class Fleet:
         for meter in self.meters:
             if not meter.is_busy and meter.track.next_ns(meter.interval_ns) <= now_ns:
                 self._enqueue(meter)
+        self._find_dead_queue()
         self._pump()
 
     def next_tick_ns(self, now_ns: int) -> int:
@@ -114,8 +127,11 @@ class Fleet:
         self._ready.clear()
         for meter in self.meters:
             meter.is_busy = False
-            if meter.meter_id in self._undeclared:
-                self._declare(meter)
+            meter.sent_ns = 0
+            if meter.is_dead:
+                self._replace(meter)
+            elif meter.meter_id in self._undeclared:
+                self._look(meter)
         self.tick(self.now_ns)
 
     def down(self) -> None:
@@ -150,11 +166,14 @@ class Fleet:
         if not instants:
             meter.is_busy = False
             return
+        meter.sent_ns = self.now_ns
         self._unconfirmed += len(instants)
         body = encode(meter.meter_id, instants, meter.power(instants))
-        self._link.publish(meter.meter_id, body, content_type(len(instants)), partial(self._on_answer, meter, instants))
+        answer = partial(self._on_answer, meter, instants)
+        self._link.publish(meter.meter_id, body, content_type(len(instants)), answer)
 
     def _on_answer(self, meter: Meter, instants: range, outcome: str) -> None:
+        meter.sent_ns = 0
         self._unconfirmed -= len(instants)
         if outcome == CONFIRMED:
             self._on_confirmed(meter, instants)
@@ -182,6 +201,8 @@ class Fleet:
             self.refused += 1
             log.warning("The queue %s is full: its readings follow when there is room.", meter.meter_id)
         meter.refusals += 1
+        if meter.track.is_young():
+            self._link.look(meter.meter_id, partial(self._on_refused_by, meter))
         wait_s = back_off(meter.refusals, _LONGEST_REFUSED_WAIT_S, random.random())
         self._timers.later(wait_s, partial(self._try_again, meter, self._connection))
 
@@ -190,28 +211,58 @@ class Fleet:
             self._ready.append(meter)
             self._pump()
 
+    # --- queues
+
     def _on_queue_gone(self, meter: Meter) -> None:
-        log.warning("The queue %s is gone: declared again, and everything since it was declared is sent again.",
-                    meter.meter_id)  # fmt: skip
+        log.warning("The queue %s is gone: all since it was declared is sent again.", meter.meter_id)
         meter.track.queue_lost()
-        self._declare(meter, ask=False)
+        self._declare(meter)
 
-    def _declare(self, meter: Meter, ask: bool = True) -> None:
+    def _look(self, meter: Meter) -> None:
         meter.is_busy = True
-        self._link.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter), ask)
+        self._link.look(meter.meter_id, partial(self._on_looked, meter))
 
-    def _on_declared(self, meter: Meter, declared: Declared) -> None:
-        self._undeclared.discard(meter.meter_id)
-        if declared.other_arguments:
-            log.warning(
-                "The queue %s exists with other arguments and is used as it is: %s",
-                meter.meter_id,
-                declared.other_arguments,
-            )
-        if declared.existed is False:
+    def _on_looked(self, meter: Meter, queue: Queue | None) -> None:
+        if queue is None:
             meter.track.queue_lost()
+        self._declare(meter)
+
+    def _declare(self, meter: Meter) -> None:
+        self._link.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter))
+
+    def _on_declared(self, meter: Meter, queue: Queue) -> None:
+        self._undeclared.discard(meter.meter_id)
+        if queue.other_arguments:
+            log.warning(OTHER_ARGUMENTS, meter.meter_id, queue.other_arguments)
         self._ready.append(meter)
         self._pump()
+
+    # A broker that is killed within a second of declaring a queue may come back with one that is dead: it exists, and
+    # answers no publish, or refuses each as if it were full (quorum queues of RabbitMQ 3.10, seen many times). All that
+    # such a young queue can hold is sent again, so it can be replaced; on a new connection, because the broker chokes
+    # on deleting what it has unanswered messages for.
+
+    def _find_dead_queue(self) -> None:
+        for meter in self.meters:
+            if meter.sent_ns and self.now_ns - meter.sent_ns > DEAD_NS and meter.track.is_young():
+                self._bury(meter)
+                return
+
+    def _on_refused_by(self, meter: Meter, queue: Queue | None) -> None:
+        if queue and queue.messages < self._queue_arguments["x-max-length"]:
+            self._bury(meter)
+
+    def _bury(self, meter: Meter) -> None:
+        meter.is_dead = True
+        self._link.reset(f"the queue {meter.meter_id} does not work")
+
+    def _replace(self, meter: Meter) -> None:
+        meter.is_busy = True
+        self._link.delete(meter.meter_id, partial(self._on_deleted, meter))
+
+    def _on_deleted(self, meter: Meter) -> None:
+        meter.is_dead = False
+        self._on_queue_gone(meter)
 
 
 class Options(NamedTuple):
@@ -235,7 +286,7 @@ class Service:
         self._tracks = self._file.load() if self._file else {}
         self.fleet = Fleet(
             [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()],
-            self, self._loop, arguments(options.broker), now_ns,
+            self._broker, self._loop, arguments(options.broker), now_ns,
         )  # fmt: skip
         self._stop_ns: int | None = None
 
@@ -273,23 +324,11 @@ class Service:
         if self._stop_ns is not None:
             self._finish()
 
-    def on_delivery(self, delivery: Any) -> None:
+    def on_delivery(self, delivery: Delivery) -> None:
         """A meter consumes nothing."""
 
-    # --- what the fleet needs
-
-    @property
-    def can_publish(self) -> bool:
-        """Whether a message would go out now."""
-        return self._broker.is_up and not self._broker.blocked
-
-    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
-        """Make sure that a queue exists."""
-        self._broker.declare(queue, args, done, ask)
-
-    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
-        """Publish a message."""
-        self._broker.publish(queue, body, content_type, done)
+    def on_cancelled(self, queue: str) -> None:
+        """A meter consumes nothing."""
 
     # --- time
 
@@ -365,11 +404,18 @@ def parser() -> argparse.ArgumentParser:
     )
     config.add_options(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("-nb", "--nb-meter", type=int, metavar="N", help="publish Meter_0 … Meter_N-1 (default: 1)")
+    which.add_argument(
+        "-nb", "--nb-meter", type=config.parse_nb_meter, metavar="N", help="publish Meter_0 … Meter_N-1 (default: 1)"
+    )
     which.add_argument(
         "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
     )
-    parser.add_argument("--interval", metavar="SECONDS", help="seconds between two readings of a meter (default: 1)")
+    parser.add_argument(
+        "--interval",
+        type=config.parse_interval,
+        metavar="SECONDS",
+        help="seconds between two readings of a meter (default: 1)",
+    )
     parser.add_argument(
         "--state-dir",
         type=Path,
@@ -385,11 +431,10 @@ def prepare(given: argparse.Namespace) -> Options:
     """Read and check everything that the user has set; ConfigError says what is wrong."""
     simulation = config.load_simulation(given.simulation_file, given.configuration_file)
     count = simulation.nb_meter if given.nb_meter is None else given.nb_meter
-    meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(max(1, count))])
+    meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(count)])
     meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
     if given.interval is not None:
-        interval_ns = config.parse_interval(given.interval)
-        meters = {meter_id: replace(settings, interval_ns=interval_ns) for meter_id, settings in meters.items()}
+        meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
     directory = given.state_dir and Path(given.state_dir).absolute()
     progress = directory / file_name(given.meter_ids or []) if directory else None
     return Options(config.load_broker(given.configuration_file), meters, progress)

@@ -67,6 +67,10 @@ class Track:
         """The queue is gone, and all that it held with it."""
         self._rewind(self.declared_ns)
 
+    def is_young(self) -> bool:
+        """Whether nothing was settled since the queue was declared: all that it can hold would be sent again."""
+        return self.settled_ns <= self.declared_ns
+
     def skip_to(self, instant_ns: int) -> None:
         """Readings up to `instant_ns` are not wanted."""
         self.confirmed_ns = max(self.confirmed_ns, instant_ns)

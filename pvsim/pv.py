@@ -14,17 +14,19 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.broker import (
     CONFIRMED,
+    OTHER_ARGUMENTS,
     UNROUTABLE,
     Broker,
-    Declared,
     Delivery,
     Loop,
+    Queue,
     arguments,
     back_off,
     rejected_arguments,
@@ -32,25 +34,41 @@ from pvsim.broker import (
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
-from pvsim.reading import REJECTED, Reading, decode, expand_ids, time_text
+from pvsim.reading import REJECTED, Reading, decode, expand_ids
 
 log = logging.getLogger("pvsim.pv")
 
 MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the memory
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
+MOST_COMMITTED = 100  # meters at a time
+GONE_S, LOOK_S = 60.0, 1.0
 TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
 
 
 class Meter:
     """One meter whose readings are recorded."""
 
-    __slots__ = ("failures", "is_paused", "meter_id", "power", "readings", "tags", "trouble", "waits")
+    __slots__ = (
+        "declare_at_s",
+        "failures",
+        "is_declared",
+        "is_gone",
+        "is_paused",
+        "meter_id",
+        "power",
+        "readings",
+        "tags",
+        "trouble",
+        "waits",
+    )
 
     def __init__(self, meter_id: str, power: PowerModel) -> None:
         self.meter_id = meter_id
         self.power = power
         self.waits = False  # on standby: another PV service consumes this queue
+        self.is_declared = self.is_gone = False  # its queue
+        self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_paused = False
         self.failures = 0
         self.trouble = ""
@@ -105,16 +123,18 @@ class Recorder:
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
         self._queue_arguments = arguments(options.broker)
-        self._files = DayFiles(options.output_dir, config.zone(options.timezone))
+        capacity = min(2 * len(options.meters) + 8, host.open_files - 64)  # yesterday's and today's
+        self._files = DayFiles(options.output_dir, config.zone(options.timezone), capacity)
         self._meters = {
             meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, settings.peak_kw))
             for meter_id, settings in options.meters.items()
         }
         self._dirty: dict[str, Meter] = {}
+        self._connection = 0
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside()
-        self._under_way: set[int] = set()
+        self._unacknowledged = 0
         self._rows = 0
         self._last_ns: int | None = None
         self._is_stopping = False
@@ -139,18 +159,21 @@ class Recorder:
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
+        self._connection += 1
         for meter in self._meters.values():
             meter.forget()
+            self._expect_meter_to_declare(meter)
+        self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
-        self._pending = 0
-        self._under_way.clear()
+        self._unacknowledged = 0
         self._set_aside.bytes_under_way = 0
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
+        self._unacknowledged += 1
         meter = self._meters[delivery.queue]
         if meter.is_paused or self._is_stopping:
-            self._broker.give_back(delivery.tag)
+            self._give_back([delivery.tag])
             return
         if meter.waits:
             meter.waits = False
@@ -163,60 +186,91 @@ class Recorder:
         meter.readings += readings
         meter.tags.append(delivery.tag)
         self._dirty[meter.meter_id] = meter
-        self._pending += len(readings)
-        self._commit_soon()
+        self._commit_soon(len(readings))
+
+    def on_cancelled(self, queue: str) -> None:
+        """A queue was deleted."""
+        meter = self._meters[queue]
+        self._expect_meter_to_declare(meter)
+        self._consume(meter)
 
     # --- consuming
 
     def _consume(self, meter: Meter) -> None:
-        self._broker.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter))
+        """Declare the queue the first time. If it is gone later, its meter has to notice that, and declares it.
 
-    def _on_declared(self, meter: Meter, declared: Declared) -> None:
-        if declared.other_arguments:
-            log.warning(
-                "The queue %s exists with other arguments and is used as it is: %s",
-                meter.meter_id,
-                declared.other_arguments,
-            )
-        meter.waits = declared.consumers > 0
+        Declared by us, it would look to the meter as if nothing had been lost. Only if no meter does, we do.
+        """
+        if time.monotonic() >= meter.declare_at_s:
+            self._broker.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter))
+        else:
+            self._broker.look(meter.meter_id, partial(self._on_looked, meter))
+
+    def _expect_meter_to_declare(self, meter: Meter) -> None:
+        if meter.is_declared:
+            meter.declare_at_s = time.monotonic() + GONE_S
+
+    def _on_looked(self, meter: Meter, queue: Queue | None) -> None:
+        if queue:
+            self._on_declared(meter, queue)
+            return
+        if not meter.is_gone:
+            meter.is_gone = True
+            log.warning("The queue %s is gone: waiting for its meter to declare it.", meter.meter_id)
+        self._loop.later(LOOK_S, partial(self._look_again, meter, self._connection))
+
+    def _look_again(self, meter: Meter, connection: int) -> None:
+        if connection == self._connection and self._broker.is_up:
+            self._consume(meter)
+
+    def _on_declared(self, meter: Meter, queue: Queue) -> None:
+        if queue.other_arguments:
+            log.warning(OTHER_ARGUMENTS, meter.meter_id, queue.other_arguments)
+        meter.is_gone, meter.is_declared = False, True
+        meter.waits = queue.consumers > 0
         if meter.waits:
             log.info("Another PV service consumes %s: waiting to take over.", meter.meter_id)
         self._broker.consume(meter.meter_id)
 
     # --- committing
 
-    def _commit_soon(self) -> None:
+    def _commit_soon(self, readings: int = 0) -> None:
         """Commit when all that has arrived together is read, or at once when it is much."""
+        self._pending += readings
         if self._pending >= MOST_PENDING:
             self._commit()
-        elif not self._commit_is_due:
+        else:
+            self._commit_next()
+
+    def _commit_next(self) -> None:
+        if not self._commit_is_due:
             self._commit_is_due = True
             self._loop.later(0, self._commit)
 
     def _commit(self) -> None:
+        """Commit what some meters have pending; between them the loop goes on, for a first commit opens many files."""
         self._commit_is_due = False
-        if not self._dirty:
-            return
-        dirty, self._dirty, self._pending = self._dirty, {}, 0
+        dirty = {meter_id: self._dirty.pop(meter_id) for meter_id in list(islice(self._dirty, MOST_COMMITTED))}
+        self._pending = sum(len(meter.readings) for meter in self._dirty.values())
+        if self._dirty:
+            self._commit_next()
         failed = self._write(dirty)
-        self._acknowledge([meter for meter in dirty.values() if meter.meter_id not in failed], not failed)
+        self._acknowledge([meter for meter in dirty.values() if meter.meter_id not in failed])
         for meter_id, error in failed.items():
             self._pause(dirty[meter_id], error)
 
     def _write(self, dirty: Mapping[str, Meter]) -> dict[str, DayFileError]:
         """Make the rows of these meters durable; what is in the result is not."""
-        for meter in dirty.values():
+        written = {}
+        for meter_id, meter in dirty.items():
             power = meter.power([reading.time_ns for reading in meter.readings])
-            self._rows += self._files.write(meter.meter_id, meter.readings, power)
-        return self._files.commit()
+            written[meter_id] = self._files.write(meter_id, meter.readings, power)
+        failed = self._files.commit()
+        self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
+        return failed
 
-    def _acknowledge(self, meters: Sequence[Meter], all_is_well: bool) -> None:
-        tags = [tag for meter in meters for tag in meter.tags]
-        if tags and all_is_well and not self._under_way:
-            self._broker.ack(max(tags), multiple=True)
-        else:
-            for tag in tags:
-                self._broker.ack(tag)
+    def _acknowledge(self, meters: Sequence[Meter]) -> None:
+        self._ack([tag for meter in meters for tag in meter.tags])
         for meter in meters:
             self._last_ns = meter.readings[-1].time_ns
             meter.forget()
@@ -224,11 +278,24 @@ class Recorder:
                 log.info("The rows of %s are written again.", meter.meter_id)
                 meter.failures, meter.trouble = 0, ""
 
+    def _ack(self, tags: Sequence[int]) -> None:
+        """The messages are done with; at one go, if they are all that is unacknowledged."""
+        if tags and len(tags) == self._unacknowledged:
+            self._broker.ack(max(tags), multiple=True)
+        else:
+            for tag in tags:
+                self._broker.ack(tag)
+        self._unacknowledged -= len(tags)
+
+    def _give_back(self, tags: Sequence[int]) -> None:
+        for tag in tags:
+            self._broker.give_back(tag)
+        self._unacknowledged -= len(tags)
+
     def _pause(self, meter: Meter, error: DayFileError) -> None:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
         self._broker.cancel(meter.meter_id)
-        for tag in meter.tags:
-            self._broker.give_back(tag)
+        self._give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
         meter.failures += 1
@@ -247,28 +314,26 @@ class Recorder:
     def _put_aside(self, delivery: Delivery, reason: str) -> None:
         """Move a message to the queue REJECTED: acknowledged only when it is confirmed there."""
         if self._set_aside.bytes_under_way > MOST_SET_ASIDE_BYTES:
-            self._broker.give_back(delivery.tag)
+            self._give_back([delivery.tag])
             return
         self._set_aside.add(delivery.queue, reason)
         self._set_aside.report(time.monotonic())
         self._set_aside.bytes_under_way += len(delivery.body)
-        self._under_way.add(delivery.tag)
         self._send_aside(delivery, reason)
 
     def _send_aside(self, delivery: Delivery, reason: str) -> None:
         done = partial(self._on_set_aside, delivery, reason)
-        self._broker.set_aside(delivery, reason, time_text(int(self._clock() * 1000) * 10**6), done)
+        self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
 
     def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
         if outcome == UNROUTABLE:
             self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
             return
         self._set_aside.bytes_under_way -= len(delivery.body)
-        self._under_way.discard(delivery.tag)
         if outcome == CONFIRMED:
-            self._broker.ack(delivery.tag)
+            self._ack([delivery.tag])
         else:
-            self._broker.give_back(delivery.tag)
+            self._give_back([delivery.tag])
 
     # --- time and the end
 
@@ -298,7 +363,8 @@ class Recorder:
             self._is_stopping = True
             self._host.stopping()
             log.info("Stopping.")
-            self._commit()
+            while self._dirty:
+                self._commit()
             self._files.close()
             self._broker.close(self._loop.stop)
 

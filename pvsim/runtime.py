@@ -135,6 +135,11 @@ class Host:
         """The handler of the signals that stop a service."""
         self.stop_requested = True
 
+    @property
+    def open_files(self) -> int:
+        """How many files this process may have open."""
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
     def drain_wake(self) -> None:
         """Make `wake_fd` unreadable until the next signal."""
         with suppress(BlockingIOError):

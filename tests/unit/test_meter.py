@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import meter
-from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Declared
+from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.meter import Fleet, Meter
 from pvsim.models import load
@@ -34,6 +34,9 @@ class World:
         self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
+        self.dead: set[str] = set()
+        self._unanswered: dict[str, list[Callable[[str], None]]] = {}
+        self._declared_ns: dict[str, int] = {}
         self.can_publish = False
         self.is_full = False
         self._under_way: list[Callable[[], None]] = []
@@ -47,15 +50,38 @@ class World:
         """A timer; it fires when the test says so."""
         self._timers.append(call)
 
-    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Declared], None], ask: bool = False) -> None:
+    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
+        """Look, answered later."""
+        self._under_way.append(lambda: done(Queue(self._messages(queue), 0) if queue in self.queues else None))
+
+    def _messages(self, queue: str) -> int:
+        return 0 if queue in self.dead else len(self.queues[queue])
+
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Declare, answered later."""
 
         def answer() -> None:
-            existed = queue in self.queues
-            self.queues.setdefault(queue, [])
-            done(Declared(existed if ask else None, 0, None))
+            if queue not in self.queues:
+                self.queues[queue], self._declared_ns[queue] = [], self.now_ns
+            done(Queue(0, 0))
 
         self._under_way.append(answer)
+
+    def delete(self, queue: str, done: Callable[[], None]) -> None:
+        """Delete, answered later; a dead queue then confirms what nobody will ever see."""
+
+        def answer() -> None:
+            self.queues.pop(queue, None)
+            self.dead.discard(queue)
+            for call in self._unanswered.pop(queue, []):
+                call(CONFIRMED)
+            done()
+
+        self._under_way.append(answer)
+
+    def reset(self, reason: str) -> None:
+        """Begin anew: down at once, up later."""
+        self.is_resetting = True
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, answered later."""
@@ -64,7 +90,9 @@ class World:
         self._under_way.append(partial(self._arrive, queue, body, done))
 
     def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
-        if queue not in self.queues:
+        if queue in self.dead:
+            self._unanswered.setdefault(queue, []).append(done)
+        elif queue not in self.queues:
             done(UNROUTABLE)
         elif self.is_full:
             done(REFUSED)
@@ -80,7 +108,7 @@ class World:
             track.start(self.now_ns)
         self.tracks = {meter_id: tracks.get(meter_id) or Track(self.now_ns) for meter_id in IDS}
         meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
-        self.fleet = Fleet(meters, self, self, {}, self.now_ns)
+        self.fleet = Fleet(meters, self, self, {"x-max-length": 0}, self.now_ns)
         self._saved = dump(self.tracks)
 
     def pass_time(self, seconds: float) -> None:
@@ -108,6 +136,7 @@ class World:
             if isinstance(call, partial) and call.args[0] in self.queues and not self.is_full:
                 self.queues[call.args[0]].append((self.now_ns, call.args[1]))
         self._under_way = []
+        self._unanswered.clear()
         self.fleet.down()
 
     def answer(self) -> None:
@@ -123,6 +152,8 @@ class World:
     def broker_forgets(self) -> None:
         """Killed: what it confirmed in the last seconds is gone, and so are queues that are seconds old."""
         self.down()
+        self._unanswered.clear()
+        self.dead |= {queue for queue, when in self._declared_ns.items() if self.now_ns - when < SECOND}
         for queue, messages in self.queues.items():
             self.queues[queue] = [(when, body) for when, body in messages if self.now_ns - when > 29 * SECOND]
 
@@ -179,12 +210,20 @@ class World:
         self.is_full = False
         self.up()
         self.pass_time(self.settings.interval_ns / SECOND)  # the next message shows whether its queue is gone
-        for _ in range(10_000):
-            if not self._under_way and not self._timers:
-                break
+        self._settle_down()
+        while self._unanswered:
+            self.pass_time(4)
+            assert self.is_resetting
+            self.is_resetting = False
+            self.down()
+            self.up()
+            self._settle_down()
+        self.consume()
+
+    def _settle_down(self) -> None:
+        while self._under_way or self._timers:
             self.answer()
             self.fire()
-        self.consume()
 
 
 EVENTS = [

@@ -1,0 +1,312 @@
+"""What is promised, with the thing that each promise speaks of really broken."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pvsim.dayfile import HEADER
+from pvsim.tools.node import Node
+from tests.broker.conftest import Services, wait_until
+
+
+def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
+    """The pairs of successive instants that are not one step apart."""
+    return [(a, b) for a, b in pairwise(instants) if round((b - a) / step) != 1]
+
+
+def test_broker_killed(own_node: Node, services: Services) -> None:
+    """kill -9 of the broker, right after the queues were declared and later: no gap, no row twice."""
+    meter, pv = services.meter(own_node, "--state-dir", "."), services.pv(own_node, "-ids", "Meter_0")
+    wait_until(lambda: services.times("Meter_0"), 20, "the first row")
+    for _ in range(3):
+        own_node.kill()
+        own_node.start()
+        count = len(services.times("Meter_0"))
+        services.wait_for_rows("Meter_0", count + 3)
+    time.sleep(1)
+    assert meter.stop() == pv.stop() == 0
+    assert gaps(services.times("Meter_0")) == []
+    verify(services, meter_id="Meter_0")
+
+
+def test_meter_killed(node: Node, services: Services) -> None:
+    """kill -9 of the meter: the readings of the time that it was down follow."""
+    meter = services.meter(node, "--state-dir", ".")
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    meter.kill()
+    time.sleep(3)
+    services.meter(node, "--state-dir", ".")
+    assert gaps(services.wait_for_rows("Meter_0", 8)) == []
+
+
+def test_meter_told_to_stop(node: Node, services: Services) -> None:
+    """Started two minutes after its stop, a meter has delivered up to the stop, and makes nothing for between."""
+    meter = services.meter(node, "--state-dir", ".")
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 3)
+    assert meter.stop() == 0
+    stopped = time.time()
+    set_clock(services.directory / "clock", 120)
+    services.meter(node, "--state-dir", ".", env=faked_clock(services.directory / "clock"))
+    instants = services.wait_for_rows("Meter_0", len(services.times("Meter_0")) + 4)
+    before = [instant for instant in instants if instant <= stopped]
+    after = [instant for instant in instants if instant > stopped]
+    assert gaps(before) == gaps(after) == []
+    assert stopped - 2 < before[-1] <= stopped
+    assert stopped + 120 < after[0] < stopped + 124
+
+
+def test_restart(node: Node, services: Services) -> None:
+    """A restart counts as no stop: the readings of the time between follow."""
+    meter = services.meter(node, "--state-dir", ".")
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    meter.stop()
+    time.sleep(4)
+    services.meter(node, "--state-dir", ".")
+    assert gaps(services.wait_for_rows("Meter_0", 9)) == []
+
+
+def test_queue_deleted(node: Node, services: Services) -> None:
+    """A queue that is gone, with what nobody had consumed: declared again, and all of it sent again."""
+    meter = services.meter(node)
+    wait_until(lambda: "Meter_0" in node.ctl("list_queues", "name").split(), 10, "the queue")
+    time.sleep(3)
+    node.ctl("delete_queue", "Meter_0")
+    wait_until(lambda: "is gone" in meter.output, 10, "the meter to notice")
+    services.pv(node, "-ids", "Meter_0")
+    instants = services.wait_for_rows("Meter_0", 5)
+    assert gaps(instants) == []
+    assert instants[0] < meter.started + 2
+
+
+def test_queue_deleted_under_the_consumer(node: Node, services: Services) -> None:
+    """A PV service whose queue is deleted declares it again and goes on."""
+    services.meter(node)
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    node.ctl("delete_queue", "Meter_0")
+    assert gaps(services.wait_for_rows("Meter_0", 6)) == []
+
+
+def test_full_queue(node: Node, services: Services) -> None:
+    """A full queue refuses: the meter stays behind, holds nothing, and catches up in few messages."""
+    conf = "max_queue_length = 3\n"
+    meter = services.meter(node, "--interval", "0.1", conf=conf)
+    wait_until(lambda: "is full" in meter.output, 15, "a refusal")
+    time.sleep(3)
+    assert int(node.ctl("list_queues", "--no-table-headers", "messages").split()[0]) <= 4
+    services.pv(node, "-ids", "Meter_0", conf=conf)
+    instants = services.wait_for_rows("Meter_0", 60)
+    assert gaps(instants, 0.1) == []
+    wait_until(lambda: "has room again" in meter.output, 15, "the queue to have room")
+
+
+def test_pv_killed(node: Node, services: Services) -> None:
+    """kill -9 of the PV service, again and again: each reading has its row once, no row is torn."""
+    services.meter(node, "--interval", "0.01")
+    for _ in range(6):
+        pv = services.pv(node, "-ids", "Meter_0")
+        count = len(services.times("Meter_0"))
+        services.wait_for_rows("Meter_0", count + 100)
+        pv.kill()
+    services.pv(node, "-ids", "Meter_0")
+    instants = services.wait_for_rows("Meter_0", len(services.times("Meter_0")) + 100)
+    assert gaps(instants, 0.01) == []
+
+
+def test_torn_line(node: Node, services: Services) -> None:
+    """A torn last line is cut off and logged, and its row comes again."""
+    services.meter(node)
+    pv = services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    pv.kill()
+    (path,) = services.directory.glob("Meter_0-*.csv")
+    with path.open("a") as file:
+        file.write("Meter_0,17")
+    pv = services.pv(node, "-ids", "Meter_0")
+    assert gaps(services.wait_for_rows("Meter_0", 5)) == []
+    assert "Meter_0,17" in pv.output
+
+
+@pytest.fixture
+def foreign_file(services: Services) -> Path:
+    """Today's and tomorrow's day file of Meter_0 are somebody else's."""
+    for day in (0, 1):
+        name = time.strftime("Meter_0-%F.csv", time.localtime(time.time() + 86400 * day))
+        (services.directory / name).write_text("time,power\n1,2\n")
+    return services.directory / time.strftime("Meter_0-%F.csv")
+
+
+def test_foreign_file(node: Node, services: Services, foreign_file: Path) -> None:
+    """A file with another header is left alone, the messages stay in the queue, other meters go on."""
+    services.meter(node, "-nb", "2")
+    pv = services.pv(node, "-ids", "Meter_0", "Meter_1")
+    services.wait_for_rows("Meter_1", 4)
+    assert foreign_file.read_text() == "time,power\n1,2\n"
+    assert pv.output.count("not a day file") == 1
+    for path in services.directory.glob("Meter_0-*.csv"):
+        path.unlink()
+    assert gaps(services.wait_for_rows("Meter_0", 6)) == []
+
+
+def test_locked_file(node: Node, services: Services) -> None:
+    """A file that another process holds is left alone until it lets go."""
+    path = services.directory / time.strftime("Meter_0-%F.csv")
+    path.write_text(f"{HEADER}\n")
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        services.meter(node)
+        pv = services.pv(node, "-ids", "Meter_0")
+        wait_until(lambda: "another process" in pv.output, 10, "a sentence")
+        assert path.read_text() == f"{HEADER}\n"
+    assert gaps(services.wait_for_rows("Meter_0", 3)) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for a few hundred rows."""
+    path = tmp_path / "small"
+    path.mkdir()
+    assert os.geteuid() == 0, "mounting a small disk takes root; run: sudo sh tests/run.sh broker"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_full_disk(node: Node, services: Services, small_disk: Path) -> None:
+    """A full disk: nothing is lost, no half row, the status says it, and work goes on when there is room."""
+    services.meter(node, "-nb", "2", "--interval", "0.02")
+    pv = services.pv(node, "-ids", "Meter_0..1", "--output-dir", str(small_disk))
+    wait_until(lambda: "No space left" in pv.output, 40, "the disk to be full")
+    time.sleep(2)
+    for path in small_disk.glob("*.csv"):
+        assert path.read_text().endswith("\n")
+    count = len(services.times("Meter_0", "small"))
+    subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
+    wait_until(lambda: len(services.times("Meter_0", "small")) > count + 200, 40, "rows again")
+    assert pv.stop() == 0
+    for meter_id in ("Meter_0", "Meter_1"):
+        assert gaps(services.times(meter_id, "small"), 0.02) == []
+    assert pv.output.count("No space left") <= 4
+
+
+def test_read_only_disk(node: Node, services: Services, small_disk: Path) -> None:
+    """A disk that turns read-only and back: the same."""
+    services.meter(node, "--interval", "0.1")
+    pv = services.pv(node, "-ids", "Meter_0", "--output-dir", str(small_disk))
+    wait_until(lambda: len(services.times("Meter_0", "small")) > 3, 20, "rows")
+    assert subprocess.run(["mount", "-o", "remount,ro", small_disk], check=False).returncode, "a writer keeps it busy"
+    pv.kill()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    pv = services.pv(node, "-ids", "Meter_0", "--output-dir", str(small_disk))
+    wait_until(lambda: "Read-only file system" in pv.output, 10, "a sentence")
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    count = len(services.times("Meter_0", "small"))
+    wait_until(lambda: len(services.times("Meter_0", "small")) > count + 20, 20, "rows again")
+    assert gaps(services.times("Meter_0", "small"), 0.1) == []
+
+
+def test_suspended_meter(node: Node, services: Services) -> None:
+    """A meter that is frozen makes up for the time when it goes on."""
+    meter = services.meter(node)
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    meter.process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    meter.process.send_signal(signal.SIGCONT)
+    assert gaps(services.wait_for_rows("Meter_0", 9)) == []
+
+
+def test_broker_hangs(own_node: Node, services: Services) -> None:
+    """A broker that answers nothing for longer than the heartbeat allows: no gap, nothing twice."""
+    conf = "heartbeat = 2\n"
+    meter = services.meter(own_node, conf=conf)
+    pv = services.pv(own_node, "-ids", "Meter_0", conf=conf)
+    services.wait_for_rows("Meter_0", 2)
+    own_node.pause()
+    wait_until(lambda: "did not answer" in meter.output and "did not answer" in pv.output, 30, "both to notice")
+    own_node.resume()
+    count = len(services.times("Meter_0"))
+    assert gaps(services.wait_for_rows("Meter_0", count + 12, timeout=60)) == []
+
+
+def test_clock_steps(node: Node, services: Services) -> None:
+    """A clock that is set an hour forward and back again: each instant once, none missing."""
+    clock = services.directory / "clock"
+    set_clock(clock, 0)
+    meter = services.meter(node, env=faked_clock(clock))
+    services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    set_clock(clock, 3600)
+    instants = services.wait_for_rows("Meter_0", 3600)
+    assert gaps(instants) == []
+    set_clock(clock, 0)
+    time.sleep(3)
+    ahead = services.times("Meter_0")
+    set_clock(clock, 3610)
+    instants = services.wait_for_rows("Meter_0", len(ahead) + 3)
+    assert gaps(instants) == []
+    assert meter.is_running
+
+
+def set_clock(path: Path, ahead_s: int) -> None:
+    """Set the clock of a service so far ahead of ours."""
+    part = path.with_suffix(".part")
+    part.write_text(f"+{ahead_s}s\n")
+    part.replace(path)
+
+
+def faked_clock(path: Path) -> dict[str, str]:
+    """The environment of a process whose clock is what `set_clock` says, at any moment."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    assert found, "libfaketime is not installed; run: apt install faketime"
+    return {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(path),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def test_standby(node: Node, services: Services) -> None:
+    """A second PV service waits, and takes over when the first is killed; no reading is lost."""
+    services.meter(node, "--interval", "0.1")
+    for name in ("one", "two"):
+        (services.directory / name).mkdir()
+    first = services.pv(node, "-ids", "Meter_0", "--output-dir", "one")
+    wait_until(lambda: services.times("Meter_0", "one"), 10, "rows of the first")
+    second = services.pv(node, "-ids", "Meter_0", "--output-dir", "two")
+    wait_until(lambda: "waiting to take over" in second.output, 10, "the second to wait")
+    time.sleep(2)
+    assert services.times("Meter_0", "two") == []
+    first.kill()
+    killed = time.monotonic()
+    wait_until(lambda: services.times("Meter_0", "two"), 10, "rows of the second")
+    assert time.monotonic() - killed < 5
+    assert "Takes over Meter_0" in second.output
+    time.sleep(1)
+    both = {*services.times("Meter_0", "one"), *services.times("Meter_0", "two")}
+    assert gaps(sorted(both), 0.1) == []
+    verify(services, "one/Meter_0-*.csv", "two/Meter_0-*.csv", "--interval", "0.1")
+
+
+def verify(services: Services, *arguments: str, meter_id: str = "") -> str:
+    """`pvsim verify` finds nothing wrong."""
+    patterns = [argument for argument in arguments if "*" in argument] or [f"{meter_id}-*.csv"]
+    files = [str(path) for pattern in patterns for path in sorted(services.directory.glob(pattern))]
+    options = [argument for argument in arguments if "*" not in argument]
+    tool = services.start("pvsim.tools", "verify", *files, *options)
+    assert tool.wait(60) == 0, tool.output
+    return tool.output
