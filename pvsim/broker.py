@@ -445,8 +445,9 @@ class _Queues:
         self._requests: deque[_Look | _Declare | _Delete] = deque()
 
     def add(self, request: _Look | _Declare | _Delete) -> None:
-        self._requests.append(request)
-        self._next()
+        if self._broker.is_up:
+            self._requests.append(request)
+            self._next()
 
     def _next(self) -> None:
         if self._requests and not self._is_busy:

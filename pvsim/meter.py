@@ -67,7 +67,18 @@ class Timers(Protocol):
 class Meter:
     """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn."""
 
-    __slots__ = ("batch", "interval_ns", "is_busy", "is_dead", "meter_id", "power", "refusals", "sent_ns", "track")
+    __slots__ = (
+        "batch",
+        "interval_ns",
+        "is_busy",
+        "is_dead",
+        "is_suspect",
+        "meter_id",
+        "power",
+        "refusals",
+        "sent_ns",
+        "track",
+    )
 
     def __init__(self, meter_id: str, settings: config.MeterSettings, power: PowerModel, track: Track) -> None:
         self.meter_id = meter_id
@@ -78,7 +89,7 @@ class Meter:
         self.is_busy = False
         self.refusals = 0
         self.sent_ns = 0  # when the message on its way was sent, if there is one
-        self.is_dead = False  # its queue
+        self.is_suspect = self.is_dead = False  # its queue
 
 
 class Fleet:
@@ -110,7 +121,7 @@ class Fleet:
         for meter in self.meters:
             if not meter.is_busy and meter.track.next_ns(meter.interval_ns) <= now_ns:
                 self._enqueue(meter)
-        self._find_dead_queue()
+        self._look_for_dead_queues()
         self._pump()
 
     def next_tick_ns(self, now_ns: int) -> int:
@@ -126,8 +137,7 @@ class Fleet:
         self._unconfirmed = 0
         self._ready.clear()
         for meter in self.meters:
-            meter.is_busy = False
-            meter.sent_ns = 0
+            meter.is_busy = meter.is_suspect = False
             if meter.is_dead:
                 self._replace(meter)
             elif meter.meter_id in self._undeclared:
@@ -137,6 +147,7 @@ class Fleet:
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
         for meter in self.meters:
+            meter.sent_ns = 0
             meter.track.go_back()
 
     def settle(self) -> None:
@@ -201,8 +212,7 @@ class Fleet:
             self.refused += 1
             log.warning("The queue %s is full: its readings follow when there is room.", meter.meter_id)
         meter.refusals += 1
-        if meter.track.is_young():
-            self._link.look(meter.meter_id, partial(self._on_refused_by, meter))
+        self._suspect(meter)
         wait_s = back_off(meter.refusals, _LONGEST_REFUSED_WAIT_S, random.random())
         self._timers.later(wait_s, partial(self._try_again, meter, self._connection))
 
@@ -240,21 +250,24 @@ class Fleet:
     # A broker that is killed within a second of declaring a queue may come back with one that is dead: it exists, and
     # answers no publish, or refuses each as if it were full (quorum queues of RabbitMQ 3.10, seen many times). All that
     # such a young queue can hold is sent again, so it can be replaced; on a new connection, because the broker chokes
-    # on deleting what it has unanswered messages for.
+    # on deleting what it has unanswered messages for. First the broker has to show that it answers at all.
 
-    def _find_dead_queue(self) -> None:
+    def _look_for_dead_queues(self) -> None:
         for meter in self.meters:
-            if meter.sent_ns and self.now_ns - meter.sent_ns > DEAD_NS and meter.track.is_young():
-                self._bury(meter)
-                return
+            if meter.sent_ns and self.now_ns - meter.sent_ns > DEAD_NS:
+                self._suspect(meter)
 
-    def _on_refused_by(self, meter: Meter, queue: Queue | None) -> None:
-        if queue and queue.messages < self._queue_arguments["x-max-length"]:
-            self._bury(meter)
+    def _suspect(self, meter: Meter) -> None:
+        if meter.track.is_young() and not meter.is_suspect:
+            meter.is_suspect = True
+            self._link.look(meter.meter_id, partial(self._on_suspect, meter))
 
-    def _bury(self, meter: Meter) -> None:
-        meter.is_dead = True
-        self._link.reset(f"the queue {meter.meter_id} does not work")
+    def _on_suspect(self, meter: Meter, queue: Queue | None) -> None:
+        meter.is_suspect = False
+        refuses = meter.refusals and queue and queue.messages < self._queue_arguments["x-max-length"]
+        if meter.sent_ns or refuses:
+            meter.is_dead = True
+            self._link.reset(f"the queue {meter.meter_id} does not work")
 
     def _replace(self, meter: Meter) -> None:
         meter.is_busy = True

@@ -39,6 +39,7 @@ class World:
         self._declared_ns: dict[str, int] = {}
         self.can_publish = False
         self.is_full = False
+        self.is_resetting = False
         self._under_way: list[Callable[[], None]] = []
         self._timers: list[Callable[[], None]] = []
         self._saved = ""
@@ -213,6 +214,7 @@ class World:
         self._settle_down()
         while self._unanswered:
             self.pass_time(4)
+            self._settle_down()
             assert self.is_resetting
             self.is_resetting = False
             self.down()
