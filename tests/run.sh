@@ -85,7 +85,7 @@ unit() {
 }
 
 broker() {
-    need rabbitmq-server amqp-tools
+    need rabbitmq-server amqp-tools faketime
     say 'tests/broker'
     run_pytest tests/broker "$@"
 }
