@@ -110,6 +110,7 @@ cd "$(dirname "$0")/.."
 exec </dev/null
 # Debian's own tools and python3, whatever else is installed.
 export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH" DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+unset PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
 export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode" RUFF_CACHE_DIR="$PWD/.venv/ruff" MYPY_CACHE_DIR="$PWD/.venv/mypy"
 export HYPOTHESIS_STORAGE_DIRECTORY="$PWD/.venv/hypothesis"
 policy=
