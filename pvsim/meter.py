@@ -30,7 +30,8 @@ log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
-DEAD_NS = 2 * 10**9
+DEAD_NS = 2 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
+BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 _LONGEST_REFUSED_WAIT_S = 10.0
 
 
@@ -68,6 +69,7 @@ class Meter:
     """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn."""
 
     __slots__ = (
+        "backlog_ns",
         "batch",
         "interval_ns",
         "is_busy",
@@ -84,6 +86,7 @@ class Meter:
         self.meter_id = meter_id
         self.interval_ns = settings.interval_ns
         self.batch = settings.batch
+        self.backlog_ns = settings.backlog_ns
         self.power = power
         self.track = track
         self.is_busy = False
@@ -173,6 +176,7 @@ class Fleet:
             self._send(self._ready.popleft())
 
     def _send(self, meter: Meter) -> None:
+        self._skip_old(meter)
         instants = meter.track.upcoming(self.now_ns, meter.interval_ns, meter.batch)
         if not instants:
             meter.is_busy = False
@@ -182,6 +186,14 @@ class Fleet:
         body = encode(meter.meter_id, instants, meter.power(instants))
         answer = partial(self._on_answer, meter, instants)
         self._link.publish(meter.meter_id, body, content_type(len(instants)), answer)
+
+    def _skip_old(self, meter: Meter) -> None:
+        if meter.backlog_ns is None:
+            return
+        oldest_ns = self.now_ns - meter.backlog_ns
+        if meter.track.next_ns(meter.interval_ns) < oldest_ns:
+            log.info("%s skips the readings that are older than its backlog allows.", meter.meter_id)
+            meter.track.skip_to(oldest_ns - 1)
 
     def _on_answer(self, meter: Meter, instants: range, outcome: str) -> None:
         meter.sent_ns = 0
@@ -253,19 +265,21 @@ class Fleet:
     # on deleting what it has unanswered messages for. First the broker has to show that it answers at all.
 
     def _look_for_dead_queues(self) -> None:
+        patience_ns = DEAD_NS if self._connection > 1 else BUSY_NS
         for meter in self.meters:
-            if meter.sent_ns and self.now_ns - meter.sent_ns > DEAD_NS:
+            if meter.sent_ns and self.now_ns - meter.sent_ns > patience_ns:
                 self._suspect(meter)
 
     def _suspect(self, meter: Meter) -> None:
         if meter.track.is_young() and not meter.is_suspect:
             meter.is_suspect = True
-            self._link.look(meter.meter_id, partial(self._on_suspect, meter))
+            self._link.look(meter.meter_id, partial(self._on_suspect, meter, meter.sent_ns))
 
-    def _on_suspect(self, meter: Meter, queue: Queue | None) -> None:
+    def _on_suspect(self, meter: Meter, sent_ns: int, queue: Queue | None) -> None:
         meter.is_suspect = False
+        is_silent = sent_ns and sent_ns == meter.sent_ns
         refuses = meter.refusals and queue and queue.messages < self._queue_arguments["x-max-length"]
-        if meter.sent_ns or refuses:
+        if is_silent or refuses:
             meter.is_dead = True
             self._link.reset(f"the queue {meter.meter_id} does not work")
 
@@ -309,8 +323,6 @@ class Service:
             track = self._tracks[meter_id] = Track(now_ns)
         else:
             track.start(now_ns)
-        if settings.backlog_ns is not None:
-            track.skip_to(now_ns - settings.backlog_ns)
         return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
 
     def run(self) -> None:

@@ -28,9 +28,9 @@ IDS = ["M_0", "M_1", "M_2"]
 class World:
     """Clock, timers and broker for a fleet, and what the consumer of its queues has received."""
 
-    def __init__(self, batch: int = 5, interval_ns: int = SECOND) -> None:
+    def __init__(self, batch: int = 5, interval_ns: int = SECOND, backlog_ns: int | None = None) -> None:
         self.now_ns = START
-        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns)
+        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns)
         self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
@@ -213,7 +213,7 @@ class World:
         self.pass_time(self.settings.interval_ns / SECOND)  # the next message shows whether its queue is gone
         self._settle_down()
         while self._unanswered:
-            self.pass_time(4)
+            self.pass_time(20)
             self._settle_down()
             assert self.is_resetting
             self.is_resetting = False
@@ -357,3 +357,12 @@ def test_what_is_made_is_the_model() -> None:
     assert [int(reading.power_w * 1000) for reading in readings] == load.random(0, "M_2")(
         [reading.time_ns for reading in readings]
     )
+
+
+def test_backlog_limits_how_far_a_meter_goes_back() -> None:
+    """With a backlog of ten seconds, an outage of a minute leaves a gap of the first fifty, and nothing newer is missing."""
+    world = World(batch=1000, backlog_ns=10 * SECOND)
+    world.pass_time(60)
+    world.up()
+    world.calm_down()
+    assert sorted(world.received["M_0"]) == list(range(START + 51 * SECOND, START + 62 * SECOND, SECOND))
