@@ -35,7 +35,7 @@ REJECTED_KEPT = 100_000
 _NOT_FOUND, _PRECONDITION_FAILED = 404, 406  # AMQP 0-9-1, section 1.2
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
-_GOODBYE_S = 1.0
+_GOODBYE_S, _SILENT_S = 1.0, 10.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
 
@@ -161,6 +161,8 @@ class Broker:
         self._consumer: Any = None
         self._prefetch = 1
         self._tags: dict[str, str] = {}
+        self._asked: deque[str] = deque()  # the queues whose consuming the broker has not answered yet
+        self._asked_s = 0.0
 
     @property
     def state(self) -> str:
@@ -184,12 +186,11 @@ class Broker:
     def close(self, done: Callable[[], None]) -> None:
         """Close the connection for good, then call `done`."""
         self._closed = done
-        if self._connection is None or self._connection.is_closed:
-            done()
-        else:
+        if self._connection and self._connection.is_open:
             self._loop.later(_GOODBYE_S, done)
-            if not self._connection.is_closing:
-                self._connection.close()
+            self._connection.close()
+        else:  # pika chokes on closing what is not open yet
+            done()
 
     def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
         """Ask whether a queue exists."""
@@ -222,7 +223,22 @@ class Broker:
 
     def consume(self, queue: str) -> None:
         """Have the messages of a queue delivered to the owner."""
-        self._tags[queue] = self._consumer.basic_consume(queue, partial(self._on_message, queue))
+        self._tags[queue] = self._consumer.basic_consume(
+            queue, partial(self._on_message, queue), callback=self._on_consuming
+        )
+        if not self._asked:
+            self._asked_s = time.monotonic()
+        self._asked.append(queue)
+
+    def _on_consuming(self, _frame: Any) -> None:
+        self._asked.popleft()
+        self._asked_s = time.monotonic()
+
+    @property
+    def silent_queue(self) -> str:
+        """The queue that does not answer that it is consumed, and so holds up those behind it; or nothing."""
+        is_silent = self._asked and time.monotonic() - self._asked_s > _SILENT_S
+        return self._asked[0] if is_silent else ""
 
     def cancel(self, queue: str) -> None:
         """No more deliveries from a queue; some may still be on their way."""
@@ -295,6 +311,7 @@ class Broker:
         self._publisher.clear()
         self._queues.clear()
         self._tags.clear()
+        self._asked.clear()
         if self._closed:
             self._closed()
             return
@@ -468,9 +485,11 @@ class _Queues:
         self._next()
 
     def _on_closed(self, channel: Any, reason: Exception) -> None:
-        if channel is not self._channel or not self._requests:
-            return
+        if channel is not self._channel or not isinstance(reason, errors.ChannelClosed):
+            return  # the connection is lost, and everything with it
         self._channel, self._is_busy = None, False
+        if not self._requests:
+            return
         request = self._requests.popleft()
         if not request.fail(getattr(reason, "reply_code", 0), getattr(reason, "reply_text", str(reason))):
             self._try_later(request, reason)

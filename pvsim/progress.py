@@ -135,7 +135,7 @@ def _track(record: Any) -> Track:
     if not isinstance(record, dict):
         raise ValueError("a meter's record is no JSON object")
     track = Track(_instant(record, "confirmed_ns"))
-    track.settled_ns = min(track.confirmed_ns, _instant(record, "settled_ns"))
+    track.mark_ns = track.settled_ns = min(track.confirmed_ns, _instant(record, "settled_ns"))
     track.declared_ns = min(track.settled_ns, _instant(record, "declared_ns"))
     track.gaps = [_gap(gap) for gap in record.get("gaps", [])]
     if "stopped_ns" in record:

@@ -55,6 +55,7 @@ class Meter:
         "is_declared",
         "is_gone",
         "is_paused",
+        "is_silent",
         "meter_id",
         "power",
         "readings",
@@ -67,7 +68,7 @@ class Meter:
         self.meter_id = meter_id
         self.power = power
         self.waits = False  # on standby: another PV service consumes this queue
-        self.is_declared = self.is_gone = False  # its queue
+        self.is_declared = self.is_gone = self.is_silent = False  # its queue
         self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_paused = False
         self.failures = 0
@@ -153,7 +154,7 @@ class Recorder:
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
         self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
-        for meter in self._meters.values():
+        for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
                 self._consume(meter)
 
@@ -338,6 +339,9 @@ class Recorder:
     # --- time and the end
 
     def _tick(self) -> None:
+        if queue := self._broker.silent_queue:
+            self._meters[queue].is_silent = True  # so the others come first the next time
+            self._broker.reset(f"the queue {queue} does not answer")
         self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()

@@ -81,11 +81,21 @@ def execute(
             _log_from_inside(parser.prog, options.detach)
             serve(settings, host)
             _ignore_signals()
+        _flush()
         return 0
     except KeyboardInterrupt:  # Ctrl-C before there was a handler
         return 0
     except Exception as error:
         return _fail(parser.prog, host, error)
+
+
+def _flush() -> None:
+    """Python ends with status 120 if it cannot write what is left: to a terminal that is gone, say."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fail(program: str, host: Host, error: Exception) -> int:
