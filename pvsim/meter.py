@@ -430,7 +430,11 @@ def parser() -> argparse.ArgumentParser:
     config.add_options(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "-nb", "--nb-meter", type=config.parse_nb_meter, metavar="N", help="publish Meter_0 … Meter_N-1 (default: 1)"
+        "-nb",
+        "--nb-meter",
+        type=config.parse_nb_meter,
+        metavar="N",
+        help="publish Meter_0 … Meter_N-1 (default: nb_meter of the simulation file, else 1)",
     )
     which.add_argument(
         "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
@@ -439,7 +443,7 @@ def parser() -> argparse.ArgumentParser:
         "--interval",
         type=config.parse_interval,
         metavar="SECONDS",
-        help="seconds between two readings of a meter (default: 1)",
+        help="seconds between two readings of a meter (default: interval of the simulation file, else 1)",
     )
     parser.add_argument(
         "--state-dir",
