@@ -543,6 +543,8 @@ def explain(reason: Exception, settings: BrokerSettings) -> tuple[str, bool]:
         return f"Refused virtual host {settings.virtual_host!r} by {where}; look at {settings.source}.", False
     if isinstance(cause, BrokerError):
         return f"Begins anew with {where}: {cause}.", True
+    if isinstance(cause, errors.IncompatibleProtocolError):
+        return f"No AMQP broker answers at {settings.host}:{settings.port}; look at {settings.source}.", False
     if isinstance(cause, errors.StreamLostError):
         return f"Lost {where}: the connection broke.", True
     if isinstance(cause, errors.AMQPHeartbeatTimeout):
