@@ -1,0 +1,105 @@
+"""A broker that is away, and how soon all is well after its return. The figures are printed: run it with -s.
+
+A longer time away: PVSIM_OUTAGE_SECONDS=600 sh tests/run.sh broker -k outage -s
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pvsim.tools.node import Node
+from tests.broker.conftest import Service, Services, wait_until
+
+AWAY_S = float(os.environ.get("PVSIM_OUTAGE_SECONDS", "20"))
+METERS = 1000
+
+
+def rss_kb(service: Service) -> int:
+    """The memory of a service that is resident, kB."""
+    match = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{service.process.pid}/status").read_text(), re.MULTILINE)
+    assert match
+    return int(match[1])
+
+
+def last_s(path: Path) -> float:
+    """The instant of the last row of a day file, 0 if there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 300))
+        *lines, _ = file.read().split(b"\n")
+    column = lines[-1].split(b",")[1] if lines else b""
+    return 0.0 if column in (b"", b"time_s") else float(column)
+
+
+def meters_at(directory: Path, instant_s: float) -> int:
+    """How many meters have rows up to an instant."""
+    return len({path.name[:-15] for path in directory.glob("M_*.csv") if last_s(path) >= instant_s})
+
+
+def catch_up(directory: Path, timeout: float) -> float:
+    """Wait until all meters have rows up to now; return how long it took, s."""
+    now_s, began = int(time.time()), time.monotonic()
+    wait_until(lambda: meters_at(directory, now_s) == METERS, timeout, f"rows of all meters up to {now_s}")
+    return time.monotonic() - began
+
+
+def watch_memory(service: Service, seconds: float) -> int:
+    """The most that a service has resident within some time, kB."""
+    end, most = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        most = max(most, rss_kb(service))
+        time.sleep(0.2)
+    return most
+
+
+@pytest.mark.timeout(3 * AWAY_S + 600)
+def test_outage(own_node: Node, services: Services) -> None:
+    """A broker that is away for long: a thousand meters need no more memory, and catch up with every reading."""
+    meter = services.meter(own_node, "-ids", "M_0..999", "--state-dir", ".")
+    pv = services.pv(own_node, "-ids", "M_0..999")
+    wait_until(lambda: meters_at(services.directory, 1) == METERS, 180, "a row of each meter")
+    catch_up(services.directory, 60)
+    time.sleep(3)
+    before = rss_kb(meter)
+    own_node.kill()
+    during = watch_memory(meter, AWAY_S)
+    own_node.start()
+    seconds = catch_up(services.directory, 120 + AWAY_S)
+    print(f"\n{METERS} meters, broker away for {AWAY_S:g} s: caught up {seconds:.1f} s after its return")
+    print(f"RSS of the meter: {before} kB before, {during} kB at most during, {rss_kb(meter)} kB after")
+    until_s = int(time.time()) - 10
+    assert meter.stop() == pv.stop() == 0
+    assert during <= 1.1 * before
+    verify(services, until_s, sorted(services.directory.glob("M_*.csv")))
+
+
+def verify(services: Services, until_s: int, files: Iterable[Path]) -> None:
+    """`pvsim verify` finds each instant once in every file, from the first of all up to a given one."""
+    first_s = min(int(path.read_text().split("\n")[1].split(",")[1]) for path in files)
+    span = ["--from", str(first_s), "--to", str(until_s)]
+    tool = services.start("pvsim.tools", "verify", *span, *map(str, files))
+    assert tool.wait(300) == 0, tool.output[-2000:]
+    print(tool.output.splitlines()[-1])
+
+
+def test_back_soon(own_node: Node, services: Services) -> None:
+    """The first new row comes soon after a killed broker speaks AMQP again."""
+    services.meter(own_node, "--interval", "0.1", "--state-dir", ".")
+    services.pv(own_node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 30)
+    took = []
+    for _ in range(3):
+        own_node.kill()
+        count = len(services.times("Meter_0"))
+        own_node.start()
+        began = time.monotonic()
+        services.wait_for_rows("Meter_0", count + 1)
+        took.append(time.monotonic() - began)
+        time.sleep(3)
+    print(f"\nfrom the broker's return to the first new row: {', '.join(f'{each:.2f}' for each in took)} s")
+    assert max(took) < 15
