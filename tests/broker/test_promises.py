@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +19,7 @@ import pytest
 
 from pvsim.dayfile import HEADER
 from pvsim.tools.node import Node
-from tests.broker.conftest import Services, wait_until
+from tests.broker.conftest import Service, Services, wait_until
 
 
 def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
@@ -309,3 +313,114 @@ def verify(services: Services, *arguments: str, meter_id: str = "") -> str:
     tool = services.start("pvsim.tools", "verify", *files, *options)
     assert tool.wait(60) == 0, tool.output
     return tool.output
+
+
+def test_broker_forgets(own_node: Node, services: Services) -> None:
+    """A broker that comes back without what it confirmed in its last seconds: the meter sends that again."""
+    meter = services.meter(own_node)
+    wait_until(lambda: "Meter_0" in own_node.ctl("list_queues", "name").split(), 10, "the queue")
+    time.sleep(2)
+    own_node.kill()
+    data, earlier = own_node.directory / "data", own_node.directory / "earlier"
+    shutil.copytree(data, earlier)
+    own_node.start()
+    wait_until(lambda: meter.output.count("Connected") == 2, 20, "the meter to be back")
+    time.sleep(3)
+    own_node.kill()
+    shutil.rmtree(data)
+    earlier.rename(data)
+    own_node.start()
+    services.pv(own_node, "-ids", "Meter_0")
+    wait_until(lambda: services.times("Meter_0")[-1:] > [time.time() - 2], 30, "the row of now")
+    assert gaps(sorted(services.times("Meter_0"))) == []
+
+
+def test_standby_in_the_same_directory(node: Node, services: Services) -> None:
+    """Whoever loses its connection lets go of its files, so that the other PV service can take over."""
+    node.ctl("add_user", "first", "secret")
+    node.ctl("set_permissions", "first", ".*", ".*", ".*")
+    first = services.pv(node, "-ids", "Meter_0", conf="username = first\npassword = secret\n")
+    wait_until(lambda: "Connected" in first.output, 10, "a connection")
+    services.meter(node, "--interval", "0.1")
+    services.wait_for_rows("Meter_0", 3)
+    connection = node.ctl("list_connections", "user", "pid").split("first")[1].split()[0]
+    second = services.pv(node, "-ids", "Meter_0")
+    wait_until(lambda: "waiting to take over" in second.output, 10, "the second to wait")
+    node.ctl("change_password", "first", "another")
+    node.ctl("close_connection", connection, "test")
+    wait_until(lambda: "Refused login" in first.output, 10, "the first to be refused")
+    count = len(services.times("Meter_0"))
+    assert gaps(services.wait_for_rows("Meter_0", count + 20, timeout=10), 0.1) == []
+    assert "Takes over Meter_0" in second.output
+    assert first.is_running
+
+
+def test_back_off(services: Services) -> None:
+    """A broker that hangs up on everybody is tried again and again, less and less often, with one line in the log."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        conf = f"[broker]\nhost = 127.0.0.1\nport = {server.getsockname()[1]}\n"
+        (services.directory / "hangs_up.ini").write_text(conf)
+        meter = services.start("pvsim.meter", "-conf", "hangs_up.ini")
+        tries: list[float] = []
+        while not tries or time.monotonic() < tries[0] + 8:
+            with suppress(TimeoutError):
+                server.accept()[0].close()
+                tries.append(time.monotonic())
+    waits = [b - a for a, b in pairwise(tries)]
+    assert 3 <= len(waits) <= 12
+    assert waits[-1] > 2 * waits[0]
+    assert meter.output.count("\n") == 2, meter.output
+    assert meter.stop() == 0
+
+
+CALL = re.compile(r"(?:\d+ +)?(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>\d+)")
+
+
+def traced(node: Node, services: Services, module: str, *arguments: str) -> tuple[Service, Path]:
+    """A service of a node under strace, and the file where its system calls come to stand."""
+    assert shutil.which("strace"), "strace is not installed; run: apt install strace"
+    trace = services.directory / "trace"
+    (services.directory / "traced.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
+    calls = "trace=write,sendto,fsync,fdatasync,rename"
+    before = ("strace", "-f", "-y", "-s", "20000", "-e", calls, "-e", "signal=none", "-o", str(trace))
+    return services.start(module, "-conf", "traced.ini", *arguments, before=before), trace
+
+
+def calls(trace: Path) -> list[tuple[str, str]]:
+    """Names and arguments of the system calls that succeeded, in their order."""
+    return [(match["name"], match["arguments"]) for match in map(CALL.match, trace.read_text().splitlines()) if match]
+
+
+def test_durable_before_acknowledged(node: Node, services: Services) -> None:
+    """What a power cut would show: no acknowledgement leaves before the rows, and a new file's name, are synced."""
+    services.meter(node, "--interval", "0.1")
+    pv, trace = traced(node, services, "pvsim.pv", "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 20)
+    pv.kill()
+    unsynced: set[str] = set()
+    acknowledgements = 0
+    for name, arguments in calls(trace):
+        path = arguments.partition("<")[2].partition(">")[0]
+        if name == "write" and path.endswith(".csv"):
+            unsynced |= {path, str(services.directory)} if HEADER in arguments else {path}
+        elif name in ("fsync", "fdatasync"):
+            unsynced.discard(path)
+        elif name == "sendto" and r"\0<\0P" in arguments:  # AMQP 0-9-1: class 60, method 80, which is basic.ack
+            assert not unsynced
+            acknowledgements += 1
+    assert acknowledgements > 5
+
+
+def test_durable_progress(node: Node, services: Services) -> None:
+    """What a power cut would show: the progress is synced before it gets its name, and its name after that."""
+    meter, trace = traced(node, services, "pvsim.meter", "--state-dir", ".")
+    wait_until(lambda: trace.exists() and sum(name == "rename" for name, _ in calls(trace)) > 1, 20, "saved progress")
+    meter.kill()
+    order = [
+        (name, Path(arguments.partition("<")[2].partition(">")[0]).name)
+        for name, arguments in calls(trace)
+        if name in ("fsync", "rename")
+    ]
+    step = [("fsync", "progress.part"), ("rename", ""), ("fsync", services.directory.name)]
+    assert order[:6] == 2 * step

@@ -1,0 +1,362 @@
+"""Messages that are no reading, from a publisher that shares no code with us: none stops, harms or gets lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pika
+import pika.exceptions
+import pytest
+
+from pvsim.reading import REJECTED
+from pvsim.tools.node import Node
+from tests.broker.conftest import Service, Services, wait_until
+
+START_S = 1_700_000_000
+MIB = 2**20
+NO_NUMBERS: list[object] = ["1", None, True, [1], {}, float("nan"), float("inf"), -float("inf")]
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
+
+
+def reading(number: int, **other: object) -> bytes:
+    """Reading `number` of the meter M, or something that is like it but for `other`."""
+    return json.dumps({"meter_id": "M", "value": number, "time_s": START_S + number, **other}).encode()
+
+
+def rubbish_bodies(outside: Path) -> list[bytes]:
+    """Bodies that are no reading, of every kind. `outside`: a path that some of them give as a meter id."""
+    digits = "7" * 1_000
+    return [
+        b"",
+        b"\xff\xfe\x00",
+        reading(1)[:-2] + b"\xe9",
+        b"hello",
+        reading(1)[:-1],
+        b"[]",
+        b"null",
+        b"17",
+        b'"M"',
+        b"{}",
+        b'{"meter_id": "M", "value": 1}',
+        b'{"meter_id": "M", "time_s": 1}',
+        b'{"value": 1, "time_s": 1}',
+        *(reading(1, **{key: value}) for key in ("value", "time_s") for value in NO_NUMBERS),
+        reading(1, time_s=-1),
+        reading(1, time_s=-0.5),
+        reading(1, time_s=9_404_294_400_000),
+        f'{{"meter_id": "M", "value": {digits}, "time_s": 1}}'.encode(),
+        f'{{"meter_id": "M", "value": 0.{digits}, "time_s": 1}}'.encode(),
+        f'{{"meter_id": "M", "value": 1, "time_s": {digits}}}'.encode(),
+        b'{"meter_id": "M", "value": 1e999999999, "time_s": 1}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        *(reading(1, meter_id=other) for other in ("N", "m", "M ", "", 0, None, ["M"], "..", "../M", "M/../../M")),
+        reading(1, meter_id=str(outside)),
+        reading(1, meter_id="M\0"),
+        reading(1) + b"\nnot this line\n" + reading(2),
+        reading(1) + b"\n" + reading(2, meter_id="N"),
+        b"x" * 16 * MIB,
+        *(bytes([letter]) * 5 * MIB for letter in b"abcd"),
+        reading(1) + b" " * 5 * MIB,
+    ]
+
+
+class RawProperties(pika.BasicProperties):  # type: ignore[misc]  # pika has no types
+    """Properties of which the headers are given as bytes: what pika would not write."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__(delivery_mode=2)
+        self._table = table
+
+    def encode(self) -> list[bytes]:
+        """As in section 4.2.6 of AMQP 0-9-1: flags, then headers and delivery mode."""
+        flags = self.FLAG_HEADERS | self.FLAG_DELIVERY_MODE
+        return [struct.pack(">HI", flags, len(self._table)), self._table, b"\2"]
+
+
+def field(kind: bytes, value: bytes) -> bytes:
+    """One header, whose name is x."""
+    return b"\1x" + kind + value
+
+
+def long_string(value: bytes) -> bytes:
+    """As AMQP writes it."""
+    return struct.pack(">I", len(value)) + value
+
+
+def nested_tables(depth: int) -> bytes:
+    """A table in a table in a table …"""
+    table = b""
+    for _ in range(depth):
+        table = field(b"F", long_string(table))
+    return table
+
+
+ODD_PROPERTIES = {
+    "a date that Python has not": RawProperties(field(b"T", struct.pack(">Q", 2**62))),
+    "text that is not UTF-8": RawProperties(field(b"S", long_string(b"\xff\xfe"))),
+    "a great header": RawProperties(field(b"S", long_string(b"x" * 120_000))),
+    "many tables": RawProperties(nested_tables(5_000)),
+    "great numbers": RawProperties(field(b"l", b"\xff" * 8) + field(b"d", struct.pack(">d", 1e300))),
+    "a decimal": RawProperties(field(b"D", b"\xff\x7f\xff\xff\xff")),
+    "an array of all": RawProperties(field(b"A", long_string(b"V" + b"t\1" + b"s\x80\0" + b"x" + long_string(b"\0")))),
+    "expiration": pika.BasicProperties(delivery_mode=2, expiration="600000"),
+    "priority": pika.BasicProperties(delivery_mode=2, priority=200),
+    "timestamp": pika.BasicProperties(delivery_mode=2, timestamp=2**63),
+    "content": pika.BasicProperties(content_type="image/png", content_encoding="gzip", delivery_mode=2),
+    "everything else": pika.BasicProperties(
+        headers={"x-mine": "kept"}, correlation_id="c", reply_to="r", message_id="m", type="t", app_id="a"
+    ),
+    "our own headers": pika.BasicProperties(headers={"x-pvsim-queue": "N", "x-pvsim-reason": 1, "x-death": []}),
+}
+
+
+class Client:
+    """A plain client: what it publishes has been taken by the broker when its methods return."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._confirming = connection.channel()
+        self._confirming.confirm_delivery()
+
+    def publish(self, body: bytes, properties: Any = PERSISTENT) -> None:
+        """Publish to M, and wait for the broker's confirm."""
+        self._confirming.basic_publish("", "M", body, properties, mandatory=True)
+
+    def flood(self, bodies: Iterable[bytes]) -> None:
+        """Publish to M as fast as it goes: the broker answers the last one when it has taken all of them."""
+        channel = self._connection.channel()
+        for body in bodies:
+            channel.basic_publish("", "M", body, PERSISTENT)
+        channel.close()
+
+    def count(self, queue: str) -> int:
+        """How many messages wait in a queue, if there is one, not counting what is delivered and not acknowledged."""
+        channel = self._connection.channel()
+        try:
+            answer = channel.queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return 0
+        channel.close()
+        return int(answer.method.message_count)
+
+    def delete(self, queue: str) -> None:
+        """Delete a queue with all that it holds."""
+        self._confirming.queue_delete(queue)
+
+    def take(self, queue: str, count: int) -> Iterator[tuple[Any, bytes]]:
+        """Properties and bodies of the next messages of a queue."""
+        channel = self._connection.channel()
+        channel.basic_qos(prefetch_count=1_000)
+        for number, (method, properties, body) in enumerate(channel.consume(queue, inactivity_timeout=20), 1):
+            assert method, f"{queue} has fewer than {count} messages"
+            yield properties, body
+            channel.basic_ack(method.delivery_tag)
+            if number == count:
+                break
+        channel.close()
+
+    def bodies(self, queue: str) -> Counter[bytes]:
+        """The bodies of all messages that wait in a queue."""
+        count = self.count(queue)
+        return Counter(body for _, body in self.take(queue, count)) if count else Counter()
+
+
+@contextmanager
+def connected(node: Node) -> Iterator[Client]:
+    """A client of a node."""
+    connection = pika.BlockingConnection(pika.ConnectionParameters(node.host, node.port, heartbeat=0))
+    try:
+        yield Client(connection)
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def client(node: Node) -> Iterator[Client]:
+    """A client of `node`."""
+    with connected(node) as client:
+        yield client
+
+
+def start(node: Node, services: Services) -> Service:
+    """A PV service of M that writes to the directory `files`, and has its queues."""
+    (services.directory / "files").mkdir(exist_ok=True)
+    pv = services.pv(node, "-ids", "M", "--output-dir", "files")
+    wait_until(lambda: "Connected" in pv.output, 20, "a connection")
+    wait_until(lambda: {"M", REJECTED} <= set(node.ctl("list_queues", "name").split()), 10, "the queues")
+    return pv
+
+
+def wait_for_set_aside(client: Client, pv: Service, count: int) -> None:
+    """Wait until so many messages are set aside, which may take as long as a flood does."""
+    deadline = time.monotonic() + 40
+    while (found := client.count(REJECTED)) < count:
+        waiting = f"{found} of {count} are set aside, {client.count('M')} wait"
+        assert time.monotonic() < deadline, f"{waiting}; the service said:\n{pv.output}"
+        time.sleep(0.05)
+
+
+def numbers(services: Services) -> list[int]:
+    """Which readings have a row, in the order of the file."""
+    return [int(time_s) - START_S for time_s in services.times("M", "files")]
+
+
+def memory_kib(service: Service, key: str) -> int:
+    """VmRSS (what it has in memory now) or VmHWM (the most that it ever had)."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    match = re.search(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert match
+    return int(match[1])
+
+
+def check_end(client: Client, pv: Service) -> None:
+    """The service has run all the time, and stops well; nothing is left in its queue."""
+    assert pv.is_running
+    assert pv.stop() == 0
+    assert client.count("M") == 0
+    assert "Traceback" not in pv.output
+
+
+def files_around(directory: Path) -> set[Path]:
+    """Every file of a test, but for logs and our configuration."""
+    return {path for path in directory.parent.rglob("*") if path.is_file() and path.suffix not in (".log", ".ini")}
+
+
+def test_every_kind(node: Node, services: Services, client: Client) -> None:
+    """Set aside whole, with queue, reason and time; the good readings between them have their rows."""
+    pv = start(node, services)
+    outside = services.directory / "outside"
+    before = files_around(services.directory)
+    began = datetime.now(UTC)
+    rubbish = rubbish_bodies(outside)
+    for number, body in enumerate(rubbish):
+        client.publish(body)
+        client.publish(reading(number))
+    services.wait_for_rows("M", len(rubbish), directory="files")
+    wait_for_set_aside(client, pv, len(rubbish))
+    assert sorted(numbers(services)) == list(range(len(rubbish)))
+    found = list(client.take(REJECTED, len(rubbish)))
+    assert Counter(body for _, body in found) == Counter(rubbish)
+    for properties, _ in found:
+        assert properties.delivery_mode == 2
+        assert properties.headers["x-pvsim-queue"] == "M"
+        assert 0 < len(properties.headers["x-pvsim-reason"]) < 300
+        set_aside = datetime.fromisoformat(properties.headers["x-pvsim-time"])
+        assert set_aside.utcoffset() == timedelta(0)
+        assert began - timedelta(seconds=1) <= set_aside <= datetime.now(UTC)
+    assert {path.parent for path in files_around(services.directory) - before} == {services.directory / "files"}
+    check_end(client, pv)
+
+
+def test_great_bodies(node: Node, services: Services, client: Client) -> None:
+    """120 MB that are delivered at once to a broker that takes nothing are held a few at a time: memory is bounded."""
+    assert start(node, services).stop() == 0
+    client.flood(bytes([letter]) * 5 * MIB for letter in range(24))
+    node.ctl("set_vm_memory_high_watermark", "absolute", "1")  # too little: it takes nothing more
+    try:
+        pv = services.pv(node, "-ids", "M", "--output-dir", "files")
+        wait_until(lambda: "takes nothing now" in pv.output, 10, "the broker to block it")
+        time.sleep(3)
+    finally:
+        node.ctl("set_vm_memory_high_watermark", "0.6")
+    wait_for_set_aside(client, pv, 24)
+    # The service alone takes 25 MiB, and bodies on their way out 16 MiB and one more of them. What comes in
+    # meanwhile stands in memory twice: as it is read, and whole.
+    assert memory_kib(pv, "VmHWM") < 100 * 1024
+    check_end(client, pv)
+
+
+def test_odd_properties(node: Node, services: Services, client: Client) -> None:
+    """Whatever the properties, the body counts: a reading has its row, what is none is set aside."""
+    pv = start(node, services)
+    for number, (name, properties) in enumerate(ODD_PROPERTIES.items()):
+        client.publish(reading(number), properties)
+        client.publish(name.encode(), properties)
+    client.publish(reading(len(ODD_PROPERTIES)))
+    services.wait_for_rows("M", len(ODD_PROPERTIES) + 1, directory="files")
+    wait_for_set_aside(client, pv, len(ODD_PROPERTIES))
+    found = {body.decode(): properties for properties, body in client.take(REJECTED, len(ODD_PROPERTIES))}
+    assert found.keys() == ODD_PROPERTIES.keys()
+    assert {properties.headers["x-pvsim-queue"] for properties in found.values()} == {"M"}
+    assert all({"x-pvsim-reason", "x-pvsim-time"} <= properties.headers.keys() for properties in found.values())
+    assert found["everything else"].headers["x-mine"] == "kept"
+    assert found["content"].content_encoding == "gzip"
+    assert pv.output.count("Connected") == 1
+    check_end(client, pv)
+
+
+def flood(count: int, good: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """So many different bodies that are no reading, with good ones among them at equal distances."""
+    step = count // len(good) if good else count
+    for number in range(count):
+        yield f"rubbish {number}".encode()
+        if number % step == step // 2 and number // step < len(good):
+            yield good[number // step]
+
+
+def test_flood(node: Node, services: Services, client: Client) -> None:
+    """20,000 pieces of rubbish: the good readings among them have rows, the log stays short, the memory flat."""
+    pv = start(node, services)
+    client.flood(flood(2_000))
+    wait_for_set_aside(client, pv, 2_000)
+    memory, log_lines = memory_kib(pv, "VmRSS"), pv.output.count("\n")
+    client.flood(flood(18_000, [reading(number) for number in range(10)]))
+    services.wait_for_rows("M", 10, timeout=60, directory="files")
+    wait_for_set_aside(client, pv, 20_000)
+    assert numbers(services) == list(range(10))
+    # At most 64 messages are delivered at a time, and the rest is none of our memory: 18,000 more make no difference
+    # beyond what the allocator keeps. 100 bytes kept of each would show.
+    assert memory_kib(pv, "VmRSS") - memory < 1024
+    assert pv.output.count("\n") - log_lines < 10
+    assert client.bodies(REJECTED) == Counter(chain(flood(2_000), flood(18_000)))
+    check_end(client, pv)
+
+
+def test_killed_in_a_flood(node: Node, services: Services, client: Client) -> None:
+    """kill -9 again and again: a message leaves its queue only when it is safe in the other one."""
+    pv = start(node, services)
+    client.flood(flood(8_000, [reading(number) for number in range(8)]))
+    for count in (1_000, 2_500, 4_000):
+        wait_until(lambda count=count: client.count(REJECTED) > count, 30, "some to be set aside")  # type: ignore[misc]
+        pv.kill()
+        pv = services.pv(node, "-ids", "M", "--output-dir", "files")
+    services.wait_for_rows("M", 8, directory="files")
+    wait_until(lambda: client.count("M") == 0, 30, "all to be delivered")
+    time.sleep(1)
+    assert numbers(services) == list(range(8))
+    check_end(client, pv)
+    found = client.bodies(REJECTED)
+    assert found.keys() == set(flood(8_000))
+    # Twice there is what was delivered and not acknowledged when it was killed, no more.
+    assert found.total() <= 8_000 + 3 * 64
+
+
+def test_rejected_deleted(node: Node, services: Services, client: Client) -> None:
+    """The queue of what is set aside is deleted, in a flood too: declared again, nothing is lost from then on."""
+    pv = start(node, services)
+    client.delete(REJECTED)
+    client.publish(b"rubbish")
+    wait_for_set_aside(client, pv, 1)
+    assert pv.output.count("Connected") == 1
+    client.flood(flood(6_000))
+    wait_until(lambda: client.count(REJECTED) > 500, 30, "some to be set aside")
+    client.delete(REJECTED)
+    later = [f"later {number}".encode() for number in range(2_000)]
+    client.flood([*later, reading(0)])
+    services.wait_for_rows("M", 1, directory="files")
+    wait_until(lambda: client.count("M") == 0, 30, "all to be delivered")
+    time.sleep(1)
+    check_end(client, pv)
+    found = client.bodies(REJECTED)
+    assert set(later) <= found.keys()
