@@ -31,6 +31,7 @@ log = logging.getLogger("pvsim.meter")
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
 DEAD_NS = 2 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
+DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 _LONGEST_REFUSED_WAIT_S = 10.0
 
@@ -224,7 +225,8 @@ class Fleet:
             self.refused += 1
             log.warning("The queue %s is full: its readings follow when there is room.", meter.meter_id)
         meter.refusals += 1
-        self._suspect(meter)
+        if meter.refusals >= DEAD_REFUSALS:
+            self._suspect(meter)
         wait_s = back_off(meter.refusals, _LONGEST_REFUSED_WAIT_S, random.random())
         self._timers.later(wait_s, partial(self._try_again, meter, self._connection))
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.broker import (
-    CONFIRMED,
     OTHER_ARGUMENTS,
+    REFUSED,
     UNROUTABLE,
     Broker,
     Delivery,
@@ -330,11 +330,15 @@ class Recorder:
         if outcome == UNROUTABLE:
             self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
             return
+        if outcome == REFUSED:  # somebody has declared it to refuse when it is full
+            self._loop.later(FLOOD_S, partial(self._send_aside_again, delivery, reason, self._connection))
+            return
         self._set_aside.bytes_under_way -= len(delivery.body)
-        if outcome == CONFIRMED:
-            self._ack([delivery.tag])
-        else:
-            self._give_back([delivery.tag])
+        self._ack([delivery.tag])
+
+    def _send_aside_again(self, delivery: Delivery, reason: str, connection: int) -> None:
+        if connection == self._connection and self._broker.is_up:
+            self._send_aside(delivery, reason)
 
     # --- time and the end
 

@@ -85,7 +85,7 @@ unit() {
 }
 
 broker() {
-    need rabbitmq-server amqp-tools faketime
+    need rabbitmq-server amqp-tools faketime strace
     say 'tests/broker'
     run_pytest tests/broker "$@"
 }
