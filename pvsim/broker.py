@@ -240,10 +240,18 @@ class Broker:
         is_silent = self._asked and time.monotonic() - self._asked_s > _SILENT_S
         return self._asked[0] if is_silent else ""
 
-    def cancel(self, queue: str) -> None:
-        """No more deliveries from a queue; some may still be on their way."""
+    def cancel(self, queue: str, done: Callable[[], None]) -> None:
+        """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
+
+        pika's own basic_cancel may wait for answers, and be overtaken by what is given back: that is delivered again.
+        """
         if tag := self._tags.pop(queue, None):
-            self._consumer.basic_cancel(tag)
+            channel, spec = self._consumer, pika.spec.Basic
+            arguments = {"consumer_tag": tag}
+            channel.callbacks.add(channel.channel_number, spec.CancelOk, lambda _: done(), arguments=arguments)
+            channel._send_method(spec.Cancel(**arguments))
+        else:
+            done()
 
     def ack(self, tag: int, multiple: bool = False) -> None:
         """The message is done with; with `multiple`, all before it too."""

@@ -163,6 +163,7 @@ class Recorder:
         self._connection += 1
         for meter in self._meters.values():
             meter.forget()
+            meter.is_paused = False
             self._expect_meter_to_declare(meter)
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
@@ -295,20 +296,22 @@ class Recorder:
 
     def _pause(self, meter: Meter, error: DayFileError) -> None:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
-        self._broker.cancel(meter.meter_id)
+        meter.failures += 1
+        wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
+        resume = partial(self._resume, meter, self._connection)
+        self._broker.cancel(meter.meter_id, lambda: self._loop.later(wait_s, resume))
         self._give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
-        meter.failures += 1
         if str(error) != meter.trouble:
             meter.trouble = str(error)
             log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
-        self._loop.later(back_off(meter.failures, LONGEST_PAUSE_S, random.random()), partial(self._resume, meter))
 
-    def _resume(self, meter: Meter) -> None:
-        meter.is_paused = False
-        if self._broker.is_up and not self._is_stopping:
-            self._consume(meter)
+    def _resume(self, meter: Meter, connection: int) -> None:
+        if connection == self._connection:
+            meter.is_paused = False
+            if self._broker.is_up and not self._is_stopping:
+                self._consume(meter)
 
     # --- what is no reading
 
