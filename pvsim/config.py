@@ -13,14 +13,17 @@ import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pvsim.errors import ConfigError, IdError
 from pvsim.reading import expand_ids
+
+if TYPE_CHECKING:
+    from pvsim.models import Model
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
@@ -53,23 +56,24 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class MeterSettings:
-    """What one meter does. `backlog_ns`: how far back it goes at most, None for as far as it takes;
-    `batch`: the most readings that one message may carry."""
+    """What one meter does. `parameters`: the keys of its model; `backlog_ns`: how far back it goes at most, None for
+    as far as it takes; `batch`: the most readings that one message may carry."""
 
     model: str = "random"
     seed: int = 0
     interval_ns: int = 1_000_000_000
     backlog_ns: int | None = None
     batch: int = 1000
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PvSettings:
-    """What one PV system does."""
+    """What one PV system does. `parameters`: the keys of its model."""
 
     model: str = "random"
     seed: int = 0
-    peak_kw: Decimal = Decimal("4.0")
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"peak_kw": Decimal("4.0")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,8 @@ class Simulation:
     nb_meter: int = 1
     timezone: str | None = None
     source: str = str(SIMULATION_FILE)
-    every_meter: MeterSettings = MeterSettings()
-    every_pv: PvSettings = PvSettings()
+    every_meter: MeterSettings = field(default_factory=MeterSettings)
+    every_pv: PvSettings = field(default_factory=PvSettings)
     meters: Mapping[str, MeterSettings] = field(default_factory=dict)
     pvs: Mapping[str, PvSettings] = field(default_factory=dict)
 
@@ -125,15 +129,16 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     meter = _values(source, "meter", sections.get("meter", {}), METER)
     pv = _values(source, "pv", sections.get("pv", {}), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
-    every_meter, every_pv = MeterSettings(**meter), PvSettings(**pv)
+    meter_kind = _Kind(source, "meter", METER, MeterSettings, _load_models)
+    pv_kind = _Kind(source, "pv", PV, PvSettings, _solar_models)
     return Simulation(
         nb_meter=nb_meter,
         timezone=timezone,
         source=source,
-        every_meter=every_meter,
-        every_pv=every_pv,
-        meters=_by_id(source, every_meter, _overrides(source, "meter", sections, METER)),
-        pvs=_by_id(source, every_pv, _overrides(source, "pv", sections, PV)),
+        every_meter=_settings(meter_kind, [_Section("meter", [], meter)]),
+        every_pv=_settings(pv_kind, [_Section("pv", [], pv)]),
+        meters=_by_id(meter_kind, meter, sections),
+        pvs=_by_id(pv_kind, pv, sections),
     )
 
 
@@ -190,6 +195,7 @@ class Key(NamedTuple):
     default: str
     field: str
     shared: bool = False  # one for all meters, so not in a section that names ids
+    of_model: bool = False  # a parameter of those models whose `keys` hold `field`
 
 
 def _checked(value: T, fits: object) -> T:
@@ -220,16 +226,16 @@ def _peak_kw(text: str) -> Decimal:
     return Decimal(_checked(text, 0 < _scaled(text, 6) <= 10**12))
 
 
-def _load_model(text: str) -> str:
+def _load_models() -> Mapping[str, Model]:
     from pvsim.models.load import MODELS  # models are imported by those who ask for one
 
-    return _one_of(text, MODELS)
+    return MODELS
 
 
-def _solar_model(text: str) -> str:
+def _solar_models() -> Mapping[str, Model]:
     from pvsim.models.solar import MODELS
 
-    return _one_of(text, MODELS)
+    return MODELS
 
 
 def _one_of(text: str, names: Iterable[str]) -> str:
@@ -283,16 +289,16 @@ BROKER = _table(
 )
 METER = _table(
     _whole("nb_meter", "a number of meters", 1, 100_000, "1")._replace(shared=True),
-    Key("model", "a model", "", _load_model, "random", "model"),
+    Key("model", "a model", "", lambda text: _one_of(text, _load_models()), "random", "model"),
     _SEED,
     Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, _backlog_ns, "", "backlog_ns"),
     _whole("batch", "a number of readings", 1, 10_000, "1000"),
 )
 PV = _table(
-    Key("model", "a model", "", _solar_model, "random", "model"),
+    Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
     _SEED,
-    Key("peak_kw", "a peak power", _KW, _peak_kw, "4.0", "peak_kw"),
+    Key("peak_kw", "a peak power", _KW, _peak_kw, "4.0", "peak_kw", of_model=True),
     Key("timezone", "a time zone that this machine knows", _ZONE, _timezone, "", "timezone", shared=True),
 )
 
@@ -416,48 +422,94 @@ def _ids_of(section: str, kind: str) -> list[str]:
     return ids if first == kind else []
 
 
-class _Override(NamedTuple):
-    """A section that names ids."""
+class _Kind(NamedTuple, Generic[Settings]):
+    """What is set for meters, or for PV systems."""
 
-    section: str
+    source: str
+    name: str
+    table: Mapping[str, Key]
+    settings: type[Settings]
+    models: Callable[[], Mapping[str, Model]]
+
+
+class _Section(NamedTuple):
+    """A section: the ids in its name, and its values by field."""
+
+    name: str
     ids: list[str]
     values: dict[str, Any]
 
 
-def _overrides(source: str, kind: str, sections: Sections, table: Mapping[str, Key]) -> list[_Override]:
-    found = []
-    for section, texts in sections.items():
-        if ids := _ids_of(section, kind):
-            try:
-                expanded = expand_ids(ids)
-            except IdError as error:
-                raise ConfigError(f"{source}: [{_shown(section)}]: {error}") from None
-            found.append(_Override(section, expanded, _values(source, section, texts, table)))
-    return found
-
-
-def _by_id(source: str, every: Settings, overrides: list[_Override]) -> dict[str, Settings]:
+def _by_id(kind: _Kind[Settings], every: dict[str, Any], sections: Sections) -> dict[str, Settings]:
     """The settings of each id that sections name; ids in the same sections share one object."""
+    overrides = _overrides(kind, sections)
     places: dict[str, tuple[int, ...]] = {}
     for place, override in enumerate(overrides):
         for each in override.ids:
             places[each] = (*places.get(each, ()), place)
     alike = {at: meter_id for meter_id, at in places.items()}
-    made = {
-        at: replace(every, **_merged(source, meter_id, [overrides[place] for place in at]))
-        for at, meter_id in alike.items()
-    }
+    made = {}
+    for at, meter_id in alike.items():
+        own = [overrides[place] for place in at]
+        _check_agreement(kind.source, meter_id, own)
+        made[at] = _settings(kind, own, every)
     return {meter_id: made[at] for meter_id, at in places.items()}
 
 
-def _merged(source: str, meter_id: str, overrides: list[_Override]) -> dict[str, Any]:
+def _overrides(kind: _Kind[Settings], sections: Sections) -> list[_Section]:
+    found = []
+    for name, texts in sections.items():
+        if ids := _ids_of(name, kind.name):
+            try:
+                expanded = expand_ids(ids)
+            except IdError as error:
+                raise ConfigError(f"{kind.source}: [{_shown(name)}]: {error}") from None
+            found.append(_Section(name, expanded, _values(kind.source, name, texts, kind.table)))
+    return found
+
+
+def _check_agreement(source: str, meter_id: str, sections: list[_Section]) -> None:
     values: dict[str, Any] = {}
-    for override in overrides:
-        for name, value in override.values.items():
+    for section in sections:
+        for name, value in section.values.items():
             if values.setdefault(name, value) != value:
-                names = " and ".join(f"[{_shown(each.section)}]" for each in overrides if name in each.values)
+                names = " and ".join(f"[{_shown(each.name)}]" for each in sections if name in each.values)
                 raise ConfigError(f"{source}: {names} give {meter_id} another {name} each; keep one of them.")
-    return values
+
+
+def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that these sections give, on top of those of `every`.
+
+    What the model has not been given has its default. A key of `every` that is not one of the model that the sections
+    choose is for the others; in the sections themselves it is an error.
+    """
+    values = dict(every or {})
+    for section in sections:
+        values |= section.values
+    if not values:
+        return kind.settings()
+    name = values.get("model", kind.table["model"].default)
+    of_models = {key.field: key for key in kind.table.values() if key.of_model}
+    for section in sections:
+        for field_name in section.values:
+            if field_name in of_models and field_name not in kind.models()[name].keys:
+                raise _not_of_model(kind, section, name, field_name)
+    parameters = {
+        each: values[each] if each in values else of_models[each].parse(of_models[each].default)
+        for each in kind.models()[name].keys
+    }
+    general = {each: value for each, value in values.items() if each not in of_models}
+    return kind.settings(parameters=parameters, **general)
+
+
+def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: str) -> ConfigError:
+    models = kind.models()
+    have = ", ".join(models[model].keys) or "no keys of its own"
+    others = " or ".join(each for each in sorted(models) if key in models[each].keys)
+    return ConfigError(
+        f"{kind.source}: [{_shown(section.name)}] {key} is no key of the model {model}, which has {have};"
+        f" give model = {others}, or take {key} away."
+    )
 
 
 def _shown(text: str) -> str:

@@ -325,7 +325,9 @@ class Service:
             track = self._tracks[meter_id] = Track(now_ns)
         else:
             track.start(now_ns)
-        return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
+        return Meter(
+            meter_id, settings, load.model(settings.model, settings.seed, meter_id, **settings.parameters), track
+        )
 
     def run(self) -> None:
         """Work until a signal says stop."""

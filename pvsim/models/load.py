@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from pvsim.models import PowerModel
+from pvsim.models import Model, PowerModel
 from pvsim.models.noise import uniform
 
 MAX_LOAD_MILLIWATTS = 9_000_000
@@ -20,9 +21,9 @@ def random(seed: int, meter_id: str) -> PowerModel:
     return power
 
 
-MODELS: dict[str, Callable[[int, str], PowerModel]] = {"random": random}
+MODELS = {"random": Model(random)}
 
 
-def model(name: str, seed: int, meter_id: str) -> PowerModel:
-    """The load model of this name for one meter."""
-    return MODELS[name](seed, meter_id)
+def model(name: str, seed: int, meter_id: str, **parameters: Any) -> PowerModel:
+    """The load model of this name for one meter; `parameters` are its keys' values, all of them."""
+    return MODELS[name].make(seed, meter_id, **parameters)

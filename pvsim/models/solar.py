@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
-from pvsim.models import PowerModel
+from pvsim.models import Model, PowerModel
 from pvsim.models.noise import uniform
 
 _MILLIWATTS_PER_KW = 10**6
@@ -22,9 +23,9 @@ def random(seed: int, meter_id: str, peak_kw: Decimal) -> PowerModel:
     return power
 
 
-MODELS: dict[str, Callable[[int, str, Decimal], PowerModel]] = {"random": random}
+MODELS = {"random": Model(random, ("peak_kw",))}
 
 
-def model(name: str, seed: int, meter_id: str, peak_kw: Decimal) -> PowerModel:
-    """The PV model of this name for the PV system beside one meter."""
-    return MODELS[name](seed, meter_id, peak_kw)
+def model(name: str, seed: int, meter_id: str, **parameters: Any) -> PowerModel:
+    """The PV model of this name for the PV system beside one meter; `parameters` are its keys' values, all of them."""
+    return MODELS[name].make(seed, meter_id, **parameters)

@@ -71,7 +71,7 @@ def test_every_key_of_the_simulation(write: Write) -> None:
     found = simulation(path)
     assert (found.nb_meter, found.timezone, found.source) == (3, "Europe/Berlin", str(path))
     assert found.meter("any") == MeterSettings("random", -(2**63), 250_000_000, 90_500_000_000, 1)
-    assert found.pv("any") == PvSettings("random", 7, Decimal("0.000001"))
+    assert found.pv("any") == PvSettings("random", 7, {"peak_kw": Decimal("0.000001")})
 
 
 def test_ids_that_differ(write: Write) -> None:
@@ -86,7 +86,7 @@ def test_ids_that_differ(write: Write) -> None:
     assert found.meter("Meter_2") == found.meter("x") == MeterSettings(seed=1, interval_ns=5 * 10**9)
     assert found.meter("Meter_3") == MeterSettings(seed=1, interval_ns=5 * 10**9, batch=9)
     assert found.meter("Meter_2") is found.meter("x")
-    assert found.pv("Meter_3") == PvSettings(peak_kw=Decimal(8))
+    assert found.pv("Meter_3") == PvSettings(parameters={"peak_kw": Decimal(8)})
     assert found.pv("Meter_2") == PvSettings()
 
 
