@@ -226,6 +226,22 @@ def _peak_kw(text: str) -> Decimal:
     return Decimal(_checked(text, 0 < _scaled(text, 6) <= 10**12))
 
 
+def _kw_or_nothing(text: str) -> Decimal | None:
+    return _peak_kw(text) if text else None
+
+
+def _turbidity(text: str) -> tuple[float, ...]:
+    values = tuple(_decimal(each, 1, 10) for each in text.split())
+    return _checked(values, len(values) in (1, 12))
+
+
+def _decimal(text: str, low: float, high: float) -> float:
+    """Plain decimal text with or without a sign, within bounds."""
+    unsigned = text[1:] if text.startswith(("-", "+")) else text
+    value = float(_checked(text, _DECIMAL.fullmatch(unsigned)))
+    return _checked(value, low <= value <= high)
+
+
 def _load_models() -> Mapping[str, Model]:
     from pvsim.models.load import MODELS  # models are imported by those who ask for one
 
@@ -264,6 +280,11 @@ def _whole(name: str, noun: str, low: int, high: int, default: str, field: str =
     return Key(name, noun, f"a whole number from {low} to {high}", parse, default, field or name)
 
 
+def _number(name: str, noun: str, unit: str, low: float, high: float, default: str) -> Key:
+    right = f"{unit} from {low:g} to {high:g}"
+    return Key(name, noun, right, lambda text: _decimal(text, low, high), default, name, of_model=True)
+
+
 def _text(name: str, noun: str, right: str, default: str, fits: Callable[[str], object]) -> Key:
     return Key(name, noun, right, lambda text: _checked(text, fits(text)), default, name)
 
@@ -275,6 +296,8 @@ def _table(*keys: Key) -> dict[str, Key]:
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
+_TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
+_MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
 _ZONE = "a name such as Europe/Berlin, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
 
@@ -299,6 +322,14 @@ PV = _table(
     Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
     _SEED,
     Key("peak_kw", "a peak power", _KW, _peak_kw, "4.0", "peak_kw", of_model=True),
+    Key("inverter_kw", "a power", f"{_KW}, or nothing", _kw_or_nothing, "", "inverter_kw", of_model=True),
+    _number("losses", "a loss", "percent", 0, 99, "14.08"),
+    _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
+    _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
+    _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
+    _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
+    _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
+    Key("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY, "turbidity", of_model=True),
     Key("timezone", "a time zone that this machine knows", _ZONE, _timezone, "", "timezone", shared=True),
 )
 
