@@ -14,7 +14,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
 _MAX_BYTES = 16 * 2**20
+_LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"(?=\.?[0-9])([0-9]{0,12})(?:\.([0-9]{0,30}))?")
@@ -173,6 +174,18 @@ def parse_nb_meter(text: str) -> int:
     return 1 if re.fullmatch(r"0+|-[0-9]+", text) else int(_option(METER["nb_meter"], text))
 
 
+@dataclass(frozen=True, slots=True)
+class LocalClock:
+    """How far the legal time of a time zone is ahead of UTC."""
+
+    timezone: str
+
+    def __call__(self, time_s: int) -> int:
+        """Seconds, at an instant."""
+        offset = datetime.fromtimestamp(min(time_s, _LAST_S), zone(self.timezone)).utcoffset()
+        return round(offset.total_seconds()) if offset else 0
+
+
 def zone(timezone: str | None) -> tzinfo | None:
     """The time zone of an IANA name, None for the system's own. KeyError, OSError, ValueError: no such name."""
     if timezone is None:
@@ -272,6 +285,11 @@ def _timezone(text: str) -> str | None:
     return text or None
 
 
+def _clock(text: str) -> LocalClock:
+    _checked(text, _timezone(text))
+    return LocalClock(text)
+
+
 def _whole(name: str, noun: str, low: int, high: int, default: str, field: str = "") -> Key:
     def parse(text: str) -> int:
         number = int(_checked(text, _WHOLE.fullmatch(text)))
@@ -298,7 +316,9 @@ _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
 _TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
 _MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
-_ZONE = "a name such as Europe/Berlin, or nothing for the time zone of the machine"
+_ZONE_NOUN = "a time zone that this machine knows"
+_ZONE_NAME = "a name such as Europe/Berlin"
+_ZONE = f"{_ZONE_NAME}, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
 
 BROKER = _table(
@@ -317,6 +337,10 @@ METER = _table(
     Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, _backlog_ns, "", "backlog_ns"),
     _whole("batch", "a number of readings", 1, 10_000, "1000"),
+    _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
+    _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    Key("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin", "timezone", of_model=True),
 )
 PV = _table(
     Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
@@ -330,7 +354,7 @@ PV = _table(
     _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
     Key("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY, "turbidity", of_model=True),
-    Key("timezone", "a time zone that this machine knows", _ZONE, _timezone, "", "timezone", shared=True),
+    Key("timezone", _ZONE_NOUN, _ZONE, _timezone, "", "timezone", shared=True),
 )
 
 

@@ -226,7 +226,7 @@ BROKER_ERRORS = [
 ]
 SIMULATION_ERRORS = [
     ("nb_meter = 0", "[meter] nb_meter = 0 is not a number of meters; give a whole number from 1 to 100000."),
-    ("model = sunny", "[meter] model = sunny is not a model; give one of random."),
+    ("model = sunny", "[meter] model = sunny is not a model; give one of household, random."),
     ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of clear-sky, random, weather."),
     ("seed = 9223372036854775808", f"is not a seed; {INT64}"),
     ("seed = 1.5", f"is not a seed; {INT64}"),
@@ -245,6 +245,11 @@ SIMULATION_ERRORS = [
     ("[pv]\npeak_kw = 0", KW),
     ("[pv]\npeak_kw = 1000000.000001", KW),
     ("[pv]\npeak_kw = 0.0000001", KW),
+    ("model = household\nannual_kwh = 0", "is not a year's energy; give kWh from 500 to 10000."),
+    ("model = household\ntimezone =", "is not a time zone that this machine knows; give a name such as Europe/Berlin."),
+    ("model = household\ntimezone = Mars/Base", "is not a time zone that this machine knows; give a name such"),
+    ("annual_kwh = 900", "[meter] annual_kwh is no key of the model random, which has no keys of its own; give"),
+    ("[meter a]\nfile = x", "[meter a] has no key file; it has nb_meter, model, seed,"),
     ("[pv]\nmodel = weather\nlosses = 100", "losses = 100 is not a loss; give percent from 0 to 99."),
     ("[pv]\nmodel = weather\nlatitude = -90.1", "is not a latitude; give degrees north from -90 to 90."),
     ("[pv]\nmodel = weather\nlatitude = 1e1", "is not a latitude"),
