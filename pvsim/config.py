@@ -13,9 +13,10 @@ import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from pvsim.reading import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.models import Model
+    from pvsim.models.replay import Profile
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
@@ -93,12 +95,12 @@ class Simulation:
     pvs: Mapping[str, PvSettings] = field(default_factory=dict)
 
     def meter(self, meter_id: str) -> MeterSettings:
-        """The settings of this meter."""
-        return self.meters.get(meter_id, self.every_meter)
+        """The settings of this meter; ConfigError if the profile that it replays cannot be used."""
+        return _with_profile(self.meters.get(meter_id, self.every_meter))
 
     def pv(self, meter_id: str) -> PvSettings:
-        """The settings of the PV system beside this meter."""
-        return self.pvs.get(meter_id, self.every_pv)
+        """The settings of the PV system beside this meter; ConfigError as for `meter`."""
+        return _with_profile(self.pvs.get(meter_id, self.every_pv))
 
 
 def load_broker(path: Path | None) -> BrokerSettings:
@@ -130,8 +132,9 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     meter = _values(source, "meter", sections.get("meter", {}), METER)
     pv = _values(source, "pv", sections.get("pv", {}), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
-    meter_kind = _Kind(source, "meter", METER, MeterSettings, _load_models)
-    pv_kind = _Kind(source, "pv", PV, PvSettings, _solar_models)
+    directory = (path or default).parent.absolute()
+    meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, _load_models)
+    pv_kind = _Kind(source, directory, "pv", PV, PvSettings, _solar_models)
     return Simulation(
         nb_meter=nb_meter,
         timezone=timezone,
@@ -255,6 +258,25 @@ def _decimal(text: str, low: float, high: float) -> float:
     return _checked(value, low <= value <= high)
 
 
+def _loop_ns(text: str) -> int | None:
+    return _scaled(text, 9) if text else None
+
+
+def _shift_ns(text: str) -> int:
+    unsigned = text[1:] if text.startswith(("-", "+")) else text
+    shift_ns = _checked(_scaled(unsigned, 9), len(unsigned) < 30)
+    return -shift_ns if text.startswith("-") else shift_ns
+
+
+def _spread_ns(text: str) -> int:
+    return _scaled(text, 9)
+
+
+def _scale_parts(text: str) -> int:
+    parts = _scaled(text, 6)
+    return _checked(parts, parts <= 1000 * 10**6)
+
+
 def _load_models() -> Mapping[str, Model]:
     from pvsim.models.load import MODELS  # models are imported by those who ask for one
 
@@ -298,9 +320,13 @@ def _whole(name: str, noun: str, low: int, high: int, default: str, field: str =
     return Key(name, noun, f"a whole number from {low} to {high}", parse, default, field or name)
 
 
+def _of_model(name: str, noun: str, right: str, parse: Callable[[str], Any], default: str, field: str = "") -> Key:
+    return Key(name, noun, right, parse, default, field or name, of_model=True)
+
+
 def _number(name: str, noun: str, unit: str, low: float, high: float, default: str) -> Key:
     right = f"{unit} from {low:g} to {high:g}"
-    return Key(name, noun, right, lambda text: _decimal(text, low, high), default, name, of_model=True)
+    return _of_model(name, noun, right, lambda text: _decimal(text, low, high), default)
 
 
 def _text(name: str, noun: str, right: str, default: str, fits: Callable[[str], object]) -> Key:
@@ -312,6 +338,7 @@ def _table(*keys: Key) -> dict[str, Key]:
 
 
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
+_AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
 _TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
@@ -321,6 +348,18 @@ _ZONE_NAME = "a name such as Europe/Berlin"
 _ZONE = f"{_ZONE_NAME}, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
 
+REPLAY = (
+    _of_model("file", "a file", "the name of a CSV file", lambda text: Path(_checked(text, text)), ""),
+    _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
+    _of_model("unit", "a unit", "", lambda text: _one_of(text, ("W", "kW")), "W"),
+    _of_model("interpolation", "an interpolation", "", lambda text: _one_of(text, ("step", "linear")), "step"),
+    _of_model("loop", "a time", f"{_AT_LEAST_0}, or nothing for the length of the file", _loop_ns, "", "loop_ns"),
+    _of_model("shift", "a time", "seconds, with a - for earlier", _shift_ns, "0", "shift_ns"),
+    _of_model(
+        "scale", "a factor", "a number from 0 to 1000, with at most 6 decimals", _scale_parts, "1", "scale_parts"
+    ),
+    _of_model("spread", "a time", _AT_LEAST_0, _spread_ns, "0", "spread_ns"),
+)
 BROKER = _table(
     _text("host", "a host", "a name or an IP address, without scheme and port", "localhost", _HOST.fullmatch),
     _whole("port", "a port", 1, 65535, "5672"),
@@ -340,21 +379,23 @@ METER = _table(
     _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
     _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
     _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
-    Key("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin", "timezone", of_model=True),
+    _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
+    *REPLAY,
 )
 PV = _table(
     Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
     _SEED,
-    Key("peak_kw", "a peak power", _KW, _peak_kw, "4.0", "peak_kw", of_model=True),
-    Key("inverter_kw", "a power", f"{_KW}, or nothing", _kw_or_nothing, "", "inverter_kw", of_model=True),
+    _of_model("peak_kw", "a peak power", _KW, _peak_kw, "4.0"),
+    _of_model("inverter_kw", "a power", f"{_KW}, or nothing", _kw_or_nothing, ""),
     _number("losses", "a loss", "percent", 0, 99, "14.08"),
     _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
     _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
     _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
     _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
-    Key("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY, "turbidity", of_model=True),
+    _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
     Key("timezone", _ZONE_NOUN, _ZONE, _timezone, "", "timezone", shared=True),
+    *REPLAY,
 )
 
 
@@ -481,6 +522,7 @@ class _Kind(NamedTuple, Generic[Settings]):
     """What is set for meters, or for PV systems."""
 
     source: str
+    directory: Path
     name: str
     table: Mapping[str, Key]
     settings: type[Settings]
@@ -548,23 +590,68 @@ def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[st
     for section in sections:
         for field_name in section.values:
             if field_name in of_models and field_name not in kind.models()[name].keys:
-                raise _not_of_model(kind, section, name, field_name)
+                raise _not_of_model(kind, section, name, of_models[field_name])
     parameters = {
-        each: values[each] if each in values else of_models[each].parse(of_models[each].default)
+        each: values[each] if each in values else _default(kind, sections[-1], name, of_models[each])
         for each in kind.models()[name].keys
     }
+    if "file" in parameters:
+        parameters["file"] = kind.directory / parameters["file"]
     general = {each: value for each, value in values.items() if each not in of_models}
     return kind.settings(parameters=parameters, **general)
 
 
-def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: str) -> ConfigError:
+def _default(kind: _Kind[Settings], section: _Section, model: str, key: Key) -> Any:
+    try:
+        return key.parse(key.default)
+    except ValueError:
+        place = f"{kind.source}: [{_shown(section.name)}]"
+        raise ConfigError(f"{place} has no {key.name}, which the model {model} needs; give {key.right}.") from None
+
+
+def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: Key) -> ConfigError:
     models = kind.models()
-    have = ", ".join(models[model].keys) or "no keys of its own"
-    others = " or ".join(each for each in sorted(models) if key in models[each].keys)
+    have = ", ".join(name for name, each in kind.table.items() if each.field in models[model].keys and each.of_model)
+    others = " or ".join(each for each in sorted(models) if key.field in models[each].keys)
     return ConfigError(
-        f"{kind.source}: [{_shown(section.name)}] {key} is no key of the model {model}, which has {have};"
-        f" give model = {others}, or take {key} away."
+        f"{kind.source}: [{_shown(section.name)}] {key.name} is no key of the model {model}, which has"
+        f" {have or 'no keys of its own'}; give model = {others}, or take {key.name} away."
     )
+
+
+# Profiles that are replayed.
+
+
+def _with_profile(settings: Settings) -> Settings:
+    """With the profile in the place of its file: read where it is needed, and once."""
+    if "file" not in settings.parameters:
+        return settings
+    parameters = dict(settings.parameters)
+    profile = _profile(*(parameters.pop(each) for each in ("file", "column", "unit")))
+    return replace(settings, parameters={"profile": profile, **parameters})
+
+
+@lru_cache(maxsize=100)
+def _profile(path: Path, column: str, unit: str) -> Profile:
+    from pvsim.models.replay import BadProfile, parse
+
+    source = _shown_path(path)
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{source} is no file; create it, or name another one.")
+        with path.open(encoding="utf-8-sig", newline=None) as stream:
+            return parse(stream, column, unit)
+    except OSError as error:
+        reason = f"{source} cannot be read: {error.strerror}"
+        raise ConfigError(f"{reason}; give a file that this user may read.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source} is not UTF-8; save the file as UTF-8.") from None
+    except BadProfile as error:
+        raise ConfigError(f"{source}{'' if str(error).startswith('has') else ','} {_shown_long(str(error))}") from None
+
+
+def _shown_long(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
 
 
 def _shown(text: str) -> str:

@@ -24,6 +24,7 @@ from pvsim.models.appliances import (
     year_place,
 )
 from pvsim.models.noise import between, fractions, uniform
+from pvsim.models.replay import KEYS, replay
 
 MAX_LOAD_MILLIWATTS = 9_000_000
 SECOND_NS = 10**9
@@ -230,7 +231,11 @@ def _compressor(cycle: Cycle, numbers: Callable[[int], float], hour: int, duty: 
 
 
 _HOUSEHOLD = ("annual_kwh", "ev_kwh", "heat_pump_kwh", "timezone")
-MODELS = {"random": Model(random), "household": Model(household, _HOUSEHOLD)}
+MODELS = {
+    "random": Model(random),
+    "household": Model(household, _HOUSEHOLD),
+    "replay": Model(replay, KEYS),
+}
 
 
 def model(name: str, seed: int, meter_id: str, **parameters: Any) -> PowerModel:

@@ -14,6 +14,7 @@ from typing import Any
 from pvsim.models import Model, PowerModel
 from pvsim.models.clouds import clear_sky_index
 from pvsim.models.noise import Curve, between, uniform
+from pvsim.models.replay import KEYS, replay
 from pvsim.models.sunlight import AIR_TEMPERATURE_C, Site, effective_irradiance
 
 _MILLIWATTS_PER_KW = 10**6
@@ -100,6 +101,7 @@ MODELS = {
     "random": Model(random, ("peak_kw",)),
     "clear-sky": Model(clear_sky, _PANEL),
     "weather": Model(weather, _PANEL),
+    "replay": Model(replay, KEYS),
 }
 
 

@@ -226,8 +226,8 @@ BROKER_ERRORS = [
 ]
 SIMULATION_ERRORS = [
     ("nb_meter = 0", "[meter] nb_meter = 0 is not a number of meters; give a whole number from 1 to 100000."),
-    ("model = sunny", "[meter] model = sunny is not a model; give one of household, random."),
-    ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of clear-sky, random, weather."),
+    ("model = sunny", "[meter] model = sunny is not a model; give one of household, random, replay."),
+    ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of clear-sky, random, replay, weather."),
     ("seed = 9223372036854775808", f"is not a seed; {INT64}"),
     ("seed = 1.5", f"is not a seed; {INT64}"),
     ("interval = 0", INTERVAL),
@@ -249,7 +249,21 @@ SIMULATION_ERRORS = [
     ("model = household\ntimezone =", "is not a time zone that this machine knows; give a name such as Europe/Berlin."),
     ("model = household\ntimezone = Mars/Base", "is not a time zone that this machine knows; give a name such"),
     ("annual_kwh = 900", "[meter] annual_kwh is no key of the model random, which has no keys of its own; give"),
-    ("[meter a]\nfile = x", "[meter a] has no key file; it has nb_meter, model, seed,"),
+    ("[meter a]\ntilt = 1", "[meter a] has no key tilt; it has nb_meter, model, seed,"),
+    ("model = replay", "[meter] has no file, which the model replay needs; give the name of a CSV file."),
+    ("model = replay\nfile = x\nunit = MW", "[meter] unit = MW is not a unit; give one of W, kW."),
+    ("model = replay\nfile = x\nshift = --1", "is not a time; give seconds, with a - for earlier."),
+    ("model = replay\nfile = x\nscale = -1", "is not a factor; give a number from 0 to 1000, with at most 6 decimals."),
+    ("model = replay\nfile = x\nscale = 1000.1", "is not a factor"),
+    ("model = replay\nfile = x\nspread = -1", "is not a time; give seconds, 0 or more."),
+    (
+        "model = replay\nfile = x\nloop = x",
+        "is not a time; give seconds, 0 or more, or nothing for the length of the file",
+    ),
+    (
+        "model = replay\nfile = x\ntimezone = UTC",
+        "[meter] timezone is no key of the model replay, which has file, column,",
+    ),
     ("[pv]\nmodel = weather\nlosses = 100", "losses = 100 is not a loss; give percent from 0 to 99."),
     ("[pv]\nmodel = weather\nlatitude = -90.1", "is not a latitude; give degrees north from -90 to 90."),
     ("[pv]\nmodel = weather\nlatitude = 1e1", "is not a latitude"),
@@ -384,8 +398,10 @@ def chosen(text: str, model_of: dict[str, str]) -> str:
         if header and section in model_of:
             line += f"\nmodel = {model_of[section]}"
         elif key := re.fullmatch(r"#(\w+) =.*", line):
-            has = [*MODELS[section][model_of[section]].keys, "seed"] if section in model_of else []
-            line = line[1:] if key[1] in has else line
+            has = MODELS[section][model_of[section]].keys if section in model_of else ()
+            wanted = section in TABLES and key[1] in TABLES[section] and TABLES[section][key[1]].field in has
+            line = line[1:] if wanted else line
+            line = "file = profile.csv" if line == "file =" else line
         lines.append(line)
     return "\n".join(lines)
 
@@ -405,7 +421,8 @@ def test_shipped_values_of_models(section: str, model: str, write: Write) -> Non
     """Of each model, the file shows all keys with their defaults."""
     text = (SHIPPED / "simulation.ini").read_text()
     found = simulation(write(chosen(text, {section: model})))
-    bare = simulation(write(f"[{section}]\nmodel = {model}\n"))
+    file = "file = profile.csv\n" if model == "replay" else ""
+    bare = simulation(write(f"[{section}]\nmodel = {model}\n{file}"))
     assert (found.every_meter, found.every_pv) == (bare.every_meter, bare.every_pv)
     every = bare.every_meter if section == "meter" else bare.every_pv
     assert list(every.parameters) == list(MODELS[section][model].keys)
