@@ -131,7 +131,6 @@ class Recorder:
             for meter_id, settings in options.meters.items()
         }
         self._dirty: dict[str, Meter] = {}
-        self._connection = 0
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside()
@@ -156,11 +155,10 @@ class Recorder:
         self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
-                self._consume(meter)
+                self._probe(meter) if meter.is_silent else self._consume(meter)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
-        self._connection += 1
         for meter in self._meters.values():
             meter.forget()
             meter.is_paused = False
@@ -219,11 +217,17 @@ class Recorder:
         if not meter.is_gone:
             meter.is_gone = True
             log.warning("The queue %s is gone: waiting for its meter to declare it.", meter.meter_id)
-        self._loop.later(LOOK_S, partial(self._look_again, meter, self._connection))
+        self._broker.later(LOOK_S, partial(self._consume, meter))
 
-    def _look_again(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
+    def _probe(self, meter: Meter) -> None:
+        self._broker.probe(meter.meter_id, partial(self._on_probed, meter))
+
+    def _on_probed(self, meter: Meter, is_alive: bool) -> None:
+        if is_alive:
+            meter.is_silent = False
             self._consume(meter)
+        else:
+            self._broker.later(LOOK_S, partial(self._probe, meter))
 
     def _on_declared(self, meter: Meter, queue: Queue) -> None:
         if queue.other_arguments:
@@ -298,8 +302,7 @@ class Recorder:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
         meter.failures += 1
         wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
-        resume = partial(self._resume, meter, self._connection)
-        self._broker.cancel(meter.meter_id, lambda: self._loop.later(wait_s, resume))
+        self._broker.cancel(meter.meter_id, lambda: self._broker.later(wait_s, partial(self._resume, meter)))
         self._give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
@@ -307,11 +310,10 @@ class Recorder:
             meter.trouble = str(error)
             log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
 
-    def _resume(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection:
-            meter.is_paused = False
-            if self._broker.is_up and not self._is_stopping:
-                self._consume(meter)
+    def _resume(self, meter: Meter) -> None:
+        meter.is_paused = False
+        if not self._is_stopping:
+            self._consume(meter)
 
     # --- what is no reading
 
@@ -334,14 +336,10 @@ class Recorder:
             self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
             return
         if outcome == REFUSED:  # somebody has declared it to refuse when it is full
-            self._loop.later(FLOOD_S, partial(self._send_aside_again, delivery, reason, self._connection))
+            self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
             return
         self._set_aside.bytes_under_way -= len(delivery.body)
         self._ack([delivery.tag])
-
-    def _send_aside_again(self, delivery: Delivery, reason: str, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
-            self._send_aside(delivery, reason)
 
     # --- time and the end
 
