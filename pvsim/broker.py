@@ -244,6 +244,11 @@ class Broker:
         is_silent = self._asked and time.monotonic() - self._asked_s > _SILENT_S
         return self._asked[0] if is_silent else ""
 
+    @property
+    def publishes_in_vain(self) -> bool:
+        """Whether nothing of what was published was answered for long, though the broker takes messages."""
+        return self.can_publish and self._publisher.is_silent
+
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
 
@@ -377,6 +382,7 @@ class _Publisher:
 
     def clear(self) -> None:
         self._published = 0
+        self._answered_s = 0.0
         self._waiting: dict[int, tuple[str, Done]] = {}
         self._unroutable: set[int] = set()
 
@@ -386,7 +392,13 @@ class _Publisher:
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_answer, callback=lambda _: ready())
 
+    @property
+    def is_silent(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._answered_s > _SILENT_S
+
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
+        if not self._waiting:
+            self._answered_s = time.monotonic()
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
         self._waiting[self._published] = (queue, done)
@@ -397,6 +409,7 @@ class _Publisher:
 
     def _on_answer(self, frame: Any) -> None:
         answer = frame.method
+        self._answered_s = time.monotonic()
         outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
         for tag in self._answered(answer.delivery_tag, answer.multiple):
             _, done = self._waiting.pop(tag)

@@ -86,10 +86,16 @@ class SetAside:
 
     def __init__(self) -> None:
         self.count = 0
-        self.bytes_under_way = 0
+        self.forget()
         self._unlogged = 0
         self._next_log = 0.0
         self._last = ("", "")
+
+    def forget(self) -> None:
+        """Nothing is under way, and whether there is a queue REJECTED is not known."""
+        self.bytes_under_way = 0
+        self.has_queue = False
+        self.unsent: list[Callable[[], None]] = []  # what waits for the queue
 
     def add(self, queue: str, reason: str) -> None:
         """One more message is no reading."""
@@ -152,7 +158,6 @@ class Recorder:
 
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
-        self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
                 self._probe(meter) if meter.is_silent else self._consume(meter)
@@ -166,7 +171,7 @@ class Recorder:
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
         self._unacknowledged = 0
-        self._set_aside.bytes_under_way = 0
+        self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
@@ -328,12 +333,29 @@ class Recorder:
         self._send_aside(delivery, reason)
 
     def _send_aside(self, delivery: Delivery, reason: str) -> None:
+        if not self._set_aside.has_queue:
+            self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
+            if len(self._set_aside.unsent) == 1:
+                self._broker.declare(REJECTED, rejected_arguments(), self._on_rejected_declared)
+            return
         done = partial(self._on_set_aside, delivery, reason)
         self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
 
+    def _on_rejected_declared(self, _queue: Queue) -> None:
+        self._set_aside.has_queue = True
+        unsent, self._set_aside.unsent = self._set_aside.unsent, []
+        for send in unsent:
+            send()
+
+    def _on_rejected_looked(self, _queue: Queue | None) -> None:
+        """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
+        if self._broker.publishes_in_vain:
+            self._broker.reset(f"the queue {REJECTED} does not answer")
+
     def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
-        if outcome == UNROUTABLE:
-            self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
+        if outcome == UNROUTABLE:  # somebody has deleted the queue
+            self._set_aside.has_queue = False
+            self._send_aside(delivery, reason)
             return
         if outcome == REFUSED:  # somebody has declared it to refuse when it is full
             self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
@@ -347,6 +369,8 @@ class Recorder:
         if queue := self._broker.silent_queue:
             self._meters[queue].is_silent = True  # so the others come first the next time
             self._broker.reset(f"the queue {queue} does not answer")
+        elif self._broker.publishes_in_vain:
+            self._broker.look(REJECTED, self._on_rejected_looked)
         self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()
