@@ -177,7 +177,7 @@ class Recorder:
         """A message: its readings wait for the next commit."""
         self._unacknowledged += 1
         meter = self._meters[delivery.queue]
-        if meter.is_paused or self._is_stopping:
+        if meter.is_paused:
             self._give_back([delivery.tag])
             return
         if meter.waits:

@@ -20,7 +20,7 @@ import pytest
 
 from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
-from tests.broker.conftest import Service, Services, wait_until
+from tests.broker.conftest import Service, Services, held, wait_until
 
 START_S = 1_700_000_000
 MIB = 2**20
@@ -324,12 +324,6 @@ def test_flood(node: Node, services: Services, client: Client) -> None:
     assert pv.output.count("\n") - log_lines < 10
     assert client.bodies(REJECTED) == Counter(chain(flood(2_000), flood(18_000)))
     check_end(client, pv)
-
-
-def held(node: Node, queue: str) -> int:
-    """How many messages a queue holds, those that are delivered and not acknowledged too."""
-    lines = node.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.split()[0] == queue)
 
 
 def test_killed_in_a_flood(node: Node, services: Services, client: Client) -> None:
