@@ -51,8 +51,8 @@ H0 = {
 
 
 def test_h0() -> None:
-    """The mean of 200 households follows H0 from hour to hour, over seasons and days, and in its energy."""
-    homes = [model(number) for number in range(200)]
+    """The mean of 120 households follows H0 from hour to hour, over seasons and days, and in its energy."""
+    homes = [model(number) for number in range(120)]
     found: list[float] = []
     expected: list[float] = []
     for start, hours in H0.values():

@@ -208,10 +208,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_large_file() -> None:
-    """300,000 rows take 16 bytes each, and seconds at most."""
-    lines = ["time,P", *(f"{NOON_S + second},{second % 4000}.5" for second in range(300_000))]
+    """100,000 rows take 16 bytes each, and a second or so."""
+    lines = ["time,P", *(f"{NOON_S + second},{second % 4000}.5" for second in range(100_000))]
     begin = time.process_time()
     profile = parse(lines, "", "W")
-    assert time.process_time() - begin < 6
-    assert len(profile.times) == 300_000
+    assert time.process_time() - begin < 3
+    assert len(profile.times) == 100_000
     assert profile.times.itemsize == profile.milliwatts.itemsize == 8
