@@ -67,10 +67,10 @@ def test_energy() -> None:
     """Over a year, a household draws its `annual_kwh`, whatever that is."""
     for annual_kwh in (500, 10_000):
         values = []
-        for number in range(15):
+        for number in range(40):
             hours = range(NEW_YEAR_S + number * 14_400, NEW_YEAR_S + 365 * DAY_S, 97 * 1800)
             values += watts(model(number, annual_kwh=annual_kwh), hours)
-        assert fmean(values) * 8.76 == pytest.approx(annual_kwh, rel=0.15)
+        assert fmean(values) * 8.76 == pytest.approx(annual_kwh, rel=0.04)
 
 
 def test_one_household() -> None:

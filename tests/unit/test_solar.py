@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -28,7 +29,7 @@ def model(name: str, meter_id: str = "Meter_0", seed: int = 0, **given: Any) -> 
     return solar.model(name, seed, meter_id, **parameters(**{"peak_kw": 1, **given}))
 
 
-def at(seconds: range) -> list[int]:
+def at(seconds: Iterable[int]) -> list[int]:
     return [second * SECOND for second in seconds]
 
 
@@ -308,6 +309,19 @@ def test_neighbours() -> None:
     here, there = model("weather")(noon), model("weather", latitude=49.4)(noon)
     assert here != there
     assert model("weather", seed=1)(noon) != here
+
+
+def test_clouds_drift() -> None:
+    """A cloud reaches one neighbour sooner than another: their sky is most alike some minutes apart."""
+    hours = range(MIDSUMMER_S + 30_000, MIDSUMMER_S + 60_000, 30)
+    own = clouds.clear_sky_index(0, "Meter_0", 48, 12)(at(hours))
+    alike = []
+    for number in range(1, 7):
+        index = clouds.clear_sky_index(0, f"Meter_{number}", 48, 12)
+        likeness = {lag: correlation(own, index(at([each + lag for each in hours]))) for lag in range(-300, 301, 30)}
+        alike.append(max(likeness, key=likeness.__getitem__))
+    assert len(set(alike)) > 3
+    assert max(alike) > 30 or min(alike) < -30
 
 
 def correlation(one: list[float], two: list[float]) -> float:
