@@ -23,12 +23,24 @@ from contextlib import suppress
 from datetime import date, datetime, tzinfo
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
-from operator import lt
+from operator import add, lt
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from pvsim.errors import DayFileError, IdError
-from pvsim.reading import END_NS, SECOND_NS, Reading, check_id, decimal_text, fixed_text, time_text
+from pvsim.reading import (
+    END_NS,
+    SECOND_NS,
+    Block,
+    Reading,
+    check_id,
+    decimal_text,
+    fixed_text,
+    kilowatts_texts,
+    time_text,
+    times_texts,
+    watts_texts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +89,19 @@ def format_row(reading: Reading, pv_milliwatts: int) -> str:
     meter_id, time_ns, power_w = reading
     row_sum = decimal_text(sum_w(power_w, pv_milliwatts))
     return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{fixed_text(pv_milliwatts, 6)},{row_sum}"
+
+
+def format_block(meter_id: str, block: Block, pv_milliwatts: Sequence[int]) -> list[str]:
+    """`format_row` of each reading of a block."""
+    sums = list(map(add, block.milliwatts, pv_milliwatts))
+    columns = zip(
+        times_texts(block.times_ns),
+        watts_texts(block.milliwatts),
+        kilowatts_texts(pv_milliwatts),
+        watts_texts(sums),
+        strict=True,
+    )
+    return [f"{meter_id},{time},{power},{pv},{row_sum}" for time, power, pv, row_sum in columns]
 
 
 def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:
@@ -153,15 +178,13 @@ class DayFile:
             self.close()
             raise
 
-    def append(self, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        """Write the rows of those readings that have none yet; return how many. Each has its PV power."""
-        if not readings:
+    def append(self, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Write the rows, each with the instant of its reading, of those readings that have none; return how many."""
+        if not rows:
             return 0
-        rows = [format_row(reading, pv) for reading, pv in zip(readings, pv_milliwatts, strict=True)]
-        times = [reading.time_ns for reading in readings]
         try:
-            if not all(map(lt, times, times[1:])) or _key(min(rows)) <= self._greatest:
-                rows = self._without_duplicates(rows, times)
+            if not all(map(lt, times_ns, times_ns[1:])) or _key(min(rows)) <= self._greatest:
+                rows = self._without_duplicates(rows, times_ns)
             if rows:
                 self._write(("\n".join(rows) + "\n").encode())
                 self._learn(rows)
@@ -261,11 +284,11 @@ class DayFile:
     def _is_row(self, line: str) -> bool:
         return line.startswith(self._prefix) and _ROW.fullmatch(line) is not None
 
-    def _learn(self, rows: list[str]) -> None:
+    def _learn(self, rows: Sequence[str]) -> None:
         """These rows stand at the end of the file."""
         if rows:
             self._is_sorted = self._is_sorted and self._greatest <= rows[0] and rows == sorted(rows)
-            self._greatest = max(self._greatest, max(rows))
+            self._greatest = max(self._greatest, rows[-1] if self._is_sorted else max(rows))
 
     def _cut_torn_line(self, end: int) -> None:
         torn = os.pread(self._fd, 200, end).decode("latin-1")
@@ -273,9 +296,9 @@ class DayFile:
         os.ftruncate(self._fd, end)
         self._size = end
 
-    def _without_duplicates(self, rows: list[str], times: list[int]) -> list[str]:
+    def _without_duplicates(self, rows: Sequence[str], times_ns: Sequence[int]) -> list[str]:
         """The rows, in order, of readings that are neither in the file nor twice among these."""
-        by_key = {_key(row): row for _, row in sorted(zip(times, rows, strict=True))}
+        by_key = {_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
         standing = self._standing({key for key in by_key if key < self._greatest})
         return [row for key, row in by_key.items() if key not in standing]
 
@@ -339,16 +362,17 @@ class DayFiles:
         self._written: set[str] = set()  # meters since the last commit
         self._failed: dict[str, DayFileError] = {}
 
-    def write(self, meter_id: str, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        """Append the rows of one meter's readings to the files of their days; return how many were new.
+    def write(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Append one meter's rows, each with the instant of its reading, to the files of their days.
 
-        What fails is told by `commit`; until then further readings of that meter are not written.
+        Returns how many were new: a reading whose row stands there is not written again. What fails is told by
+        `commit`; until then further readings of that meter are not written.
         """
         self._written.add(meter_id)
         if meter_id in self._failed:
             return 0
         try:
-            parts = self._by_day(readings, pv_milliwatts)
+            parts = self._by_day(times_ns, rows)
             return sum(self._append(self._file(meter_id, day), *part) for day, part in parts.items())
         except DayFileError as error:
             self._failed[meter_id] = error
@@ -373,22 +397,20 @@ class DayFiles:
         for each in (self._files, self._unsynced, self._written, self._failed):
             each.clear()
 
-    def _by_day(
-        self, readings: Sequence[Reading], pv_milliwatts: Sequence[int]
-    ) -> dict[date, tuple[Sequence[Reading], Sequence[int]]]:
-        slots = {reading.time_ns // SLOT_NS for reading in readings}
+    def _by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+        slots = {time_ns // SLOT_NS for time_ns in times_ns}
         days = {_slot_day(slot, self._time_zone) for slot in slots}
         if len(days) == 1:
-            return {days.pop(): (readings, pv_milliwatts)}
-        parts: dict[date, tuple[list[Reading], list[int]]] = {}
-        for reading, pv in zip(readings, pv_milliwatts, strict=True):
-            part = parts.setdefault(local_day(reading.time_ns, self._time_zone), ([], []))
-            part[0].append(reading)
-            part[1].append(pv)
+            return {days.pop(): (times_ns, rows)}
+        parts: dict[date, tuple[list[int], list[str]]] = {}
+        for time_ns, row in zip(times_ns, rows, strict=True):
+            part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
+            part[0].append(time_ns)
+            part[1].append(row)
         return dict(parts)
 
-    def _append(self, file: DayFile, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        count = file.append(readings, pv_milliwatts)
+    def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        count = file.append(times_ns, rows)
         if file.unsynced:
             self._unsynced[file] = None
         return count
