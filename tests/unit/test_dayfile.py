@@ -592,7 +592,7 @@ def test_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for again in range(2):
         for day in range(5):
             files.write("Meter_0", *timed_rows(readings(day * 86400, day * 86400 + again), [0, 0]))
-    assert open_files() == before + 2
+    assert open_files() == before + 2 + 1  # and the directory
     assert files.commit() == {}
     assert {f"{path.name} {path.stat().st_size}" for path in tmp_path.iterdir()} <= set(synced)
     assert [len(rows(path)) for path in sorted(tmp_path.iterdir())] == [2] * 5
@@ -619,6 +619,52 @@ def test_what_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert put(files, readings(2)) == 0
     assert synced == [f"{NAME} {sizes[1]}", tmp_path.name]
     files.close()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_many_files_are_synced_at_once(works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One syncfs, where the file system is known to do it right, and does; else each file, as ever."""
+    synced = spy_on_fsync(monkeypatch)
+    whole: list[int] = []
+    sync = dayfile._FileSystem.sync
+
+    def spy(system: dayfile._FileSystem, some: Sequence[DayFile]) -> bool:
+        whole.append(len(some))
+        return works and sync(system, some)
+
+    monkeypatch.setattr(dayfile._FileSystem, "sync", spy)
+    files = DayFiles(tmp_path, UTC)
+    ids = [f"M_{number}" for number in range(20)]
+    for meter_id in ids:
+        files.write(meter_id, *timed_rows([Reading(meter_id, START, Decimal(1))], [0]))
+    assert synced == []
+    assert files.commit() == {}
+    is_known = dayfile._type_of(tmp_path.stat().st_dev) in dayfile._SYNCED_WHOLE
+    each = [] if works and is_known else [f"{path.name} {path.stat().st_size}" for path in sorted(tmp_path.iterdir())]
+    assert sorted(synced) == sorted([*each, tmp_path.name])
+    assert whole == [20]
+    files.close()
+
+
+def test_a_cut_back_file_is_not_synced(files: DayFiles) -> None:
+    """What one file could not write is not taken for durable when all the others are."""
+    put(files, readings(0))
+    (file,) = files._files.values()
+    with pytest.raises(DayFileError):
+        file._fail(OSError(28, "full"))
+    size = file._durable_size
+    file._size += 5
+    file.set_synced()
+    assert file._durable_size == size
+
+
+def test_far_look_up(files: DayFiles, reads: list[int]) -> None:
+    """In a file in order, what stands far back is found with few small reads, however long the file is."""
+    put(files, readings(*range(2000)))
+    reads.clear()
+    assert put(files, readings(10, 11, 12)) == 0
+    assert put(files, readings(0)) == 0
+    assert len(reads) < 40
 
 
 # Anything.
