@@ -301,7 +301,7 @@ def test_kill(tmp_path: Path) -> None:
     path = tmp_path / NAME
     safe = 0
     torn = 0
-    for _ in range(15):
+    while safe <= 10 * BATCH or torn <= 2:  # a busy machine takes more tries
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
@@ -321,8 +321,6 @@ def test_kill(tmp_path: Path) -> None:
     assert not write(files, range(safe + 2 * BATCH))
     files.close()
     assert Counter(path.read_text().split("\n")) == Counter(content(range(safe + 2 * BATCH)).split("\n"))
-    assert safe > 10 * BATCH
-    assert torn > 2
 
 
 def write_until_killed(directory: Path, first: int, signal_fd: int) -> NoReturn:
