@@ -143,6 +143,8 @@ def decode_block(body: bytes, queue: str) -> Block | None:
 
     The numbers are guessed as if it were, and then encoded: the same bytes prove them right.
     """
+    if len(body) > MAX_BODY_BYTES:
+        return None
     start = _START % queue
     text = body.decode("latin-1")[len(start) : -len(_END)]
     cells = text.replace(f"{_END}\n{start}", "\n").replace(_MIDDLE, "\n").split("\n")
@@ -152,8 +154,7 @@ def decode_block(body: bytes, queue: str) -> Block | None:
     except (ValueError, OverflowError):
         return None
     is_in_range = (
-        len(body) <= MAX_BODY_BYTES
-        and len(times_ns) == len(milliwatts)
+        len(times_ns) == len(milliwatts)
         and min(times_ns) >= 0
         and max(times_ns) < END_NS
         and max(map(abs, milliwatts)) <= _MAX_MILLIWATTS
