@@ -60,13 +60,15 @@ class BrokerSettings:
 @dataclass(frozen=True, slots=True)
 class MeterSettings:
     """What one meter does. `parameters`: the keys of its model; `backlog_ns`: how far back it goes at most, None for
-    as far as it takes; `batch`: the most readings that one message may carry."""
+    as far as it takes; `batch`: the most readings that one message may carry; `linger_ns`: of how long they share a
+    message."""
 
     model: str = "random"
     seed: int = 0
     interval_ns: int = 1_000_000_000
     backlog_ns: int | None = None
     batch: int = 1000
+    linger_ns: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -238,6 +240,11 @@ def _backlog_ns(text: str) -> int | None:
     return _scaled(text, 9) if text else None
 
 
+def _linger_ns(text: str) -> int:
+    milliseconds = _scaled(text, 3)
+    return _checked(milliseconds, milliseconds <= 3_600_000) * 1_000_000
+
+
 def _peak_kw(text: str) -> Decimal:
     return Decimal(_checked(text, 0 < _scaled(text, 6) <= 10**12))
 
@@ -340,6 +347,7 @@ def _table(*keys: Key) -> dict[str, Key]:
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
+_LINGER = "seconds from 0 to 3600, whole milliseconds"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
 _TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
 _MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
@@ -376,6 +384,7 @@ METER = _table(
     Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, _backlog_ns, "", "backlog_ns"),
     _whole("batch", "a number of readings", 1, 10_000, "1000"),
+    Key("linger", "a time to gather readings", _LINGER, _linger_ns, "0", "linger_ns"),
     _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
     _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
     _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),

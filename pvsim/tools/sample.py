@@ -14,9 +14,10 @@ from typing import Any
 from pvsim import config
 from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, PvsimError
+from pvsim.history import instant_ns, parse_time
 from pvsim.models import load, solar
 from pvsim.reading import SECOND_NS, expand_ids
-from pvsim.tools.verify import Expected, instant_ns, parse_time
+from pvsim.tools.verify import Expected
 
 _CHUNK = 5000  # rows
 _MOST_DRAWN = 2_000_000  # instants of all meters, which takes some seconds and 100 MB

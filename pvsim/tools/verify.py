@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +35,7 @@ from pvsim.dayfile import (
     sum_w,
 )
 from pvsim.errors import ConfigError
+from pvsim.history import Time, instant_ns, parse_time
 from pvsim.models import PowerModel, load, solar
 from pvsim.reading import END_NS, SECOND_NS, Reading, decimal_text, fixed_text, time_text
 
@@ -515,34 +516,11 @@ def _option(key: config.Key) -> Callable[[str], Any]:
     return parse
 
 
-def parse_time(text: str) -> datetime | Decimal:
-    """A time as the user writes it: seconds since the epoch or ISO 8601; ArgumentTypeError if it is none."""
-    try:
-        seconds = Decimal(text)
-        if 0 <= seconds <= END_NS // SECOND_NS:
-            return seconds
-    except InvalidOperation:
-        with suppress(ValueError):
-            time = datetime.fromisoformat(text)
-            if time.year >= 1970:
-                return time
-    raise ArgumentTypeError(f"{text!r} is no time; give one such as 2025-06-01T12:00:00+02:00.")
-
-
-def _time_span(text: str) -> tuple[datetime | Decimal, datetime | Decimal]:
+def _time_span(text: str) -> tuple[Time, Time]:
     start, dots, end = text.partition("..")
     if not dots:
         raise ArgumentTypeError(f"{text!r} is no span of time; give two times with .. between them.")
     return parse_time(start), parse_time(end)
-
-
-def instant_ns(time: datetime | Decimal, time_zone: tzinfo | None) -> int:
-    """ns since the epoch; a time without an offset is local."""
-    if isinstance(time, Decimal):
-        return int(time * SECOND_NS)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=time_zone) if time_zone else time.astimezone()
-    return max(0, (time - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def _moment(time_ns: int, time_zone: tzinfo | None) -> str:
