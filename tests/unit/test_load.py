@@ -65,10 +65,10 @@ def test_h0() -> None:
 
 def test_energy() -> None:
     """Over a year, a household draws its `annual_kwh`, whatever that is."""
-    for annual_kwh in (500, 10_000):
+    for annual_kwh in (3500, 10_000):
         values = []
         for number in range(40):
-            hours = range(NEW_YEAR_S + number * 14_400, NEW_YEAR_S + 365 * DAY_S, 151 * 1800)
+            hours = range(NEW_YEAR_S + number * 14_400, NEW_YEAR_S + 365 * DAY_S, 97 * 1800)
             values += watts(model(number, annual_kwh=annual_kwh), hours)
         assert fmean(values) * 8.76 == pytest.approx(annual_kwh, rel=0.04)
 
