@@ -54,8 +54,9 @@ def test_chance() -> None:
     assert 110 < sum(True in minute for minute in minutes) < 180  # of 1440; these are 3 standard deviations
     other = Faulty(0, "N", SECOND, RANDOM, {"dropout": Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10))})
     assert dropped != [other.is_dropped(instant) for instant in DAY]
-    stuck = faulty(ramp, stuck=Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10)))
-    assert dropped != [value != true for value, true in zip(stuck.power(DAY), ramp(DAY), strict=True)]
+    duplicate = faulty(duplicate=Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10)))
+    sent = Counter(item.instant_ns for item in duplicate.sequence(DAY) if isinstance(item, Given))
+    assert dropped != [sent[instant] == 2 for instant in DAY]
 
 
 @pytest.mark.parametrize("chance,expected", [(0, False), (WHOLE, True)])
