@@ -540,6 +540,19 @@ def test_out_of_order_by_accident(tmp_path: Path, run: Run) -> None:
         assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"out_of_order": 1}
 
 
+def test_late_at_the_edges(tmp_path: Path, run: Run) -> None:
+    """A late reading counts as of when it is sent: so there are older ones than the first instant, and not the last."""
+    write_faulty(tmp_path, f"fault_late_s = 10 in {FAULTY.start - 100}..{FAULTY.stop}\n")
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    assert lines[1].startswith(f"Meter_0,{FAULTY.start - 10},")
+    for span in (SPAN, ()):
+        assert wrong(run(*BOTH, *span)[1]["total"]) == {}
+    path.write_text("\n".join([*lines[:5], *lines[6:]]))
+    for span in (SPAN, ()):
+        assert wrong(run(*BOTH, *span)[1]["total"]) == {"missing": 1}
+
+
 def test_rows_that_look_the_same(tmp_path: Path, run: Run) -> None:
     """Where a wrong clock makes two readings say the same, one row is what both have."""
     (tmp_path / "flat.csv").write_text(f"time,W\n{START_S},100\n{START_S + 7},100\n")
@@ -567,8 +580,8 @@ def test_no_values_of_another_meter(tmp_path: Path, run: Run) -> None:
     """A meter that is not ours has none of our faults."""
     write(tmp_path, range(50))
     path = tmp_path / "simulation.ini"
-    path.write_text(SETTINGS.replace("[pv]", f"{ALL_FAULTS}[pv]"))
-    assert run(NAME)[0] == 1
+    path.write_text(SETTINGS.replace("[pv]", "fault_dropout = 10 of 60\n[pv]"))
+    assert wrong(run(NAME)[1]["total"]) == {"not_meant": 10}
     assert run(NAME, "--no-values")[0] == 0
 
 
