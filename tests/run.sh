@@ -12,16 +12,11 @@
 # come from pip, into .venv, which also holds every cache. The first part that fails ends the run.
 set -eu
 
-say() { printf '\n== %s\n' "$*"; }
-fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
-is_root() { [ "$(id -u)" = 0 ]; }
+cd "$(dirname "$0")/.."
+program=tests/run.sh
+. debian/functions.sh
 
-# Run a command that has much to say, and let it speak only if it fails.
-quietly() {
-    "$@" >"$temporary/log" 2>&1 && return
-    tail -n 40 "$temporary/log" >&2
-    fail "this failed, and its last words stand above: $*"
-}
+is_root() { [ "$(id -u)" = 0 ]; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -106,7 +101,6 @@ leave() {
     ! is_root || [ ! -d .venv ] || chown -R --reference=tests .venv 2>/dev/null || :
 }
 
-cd "$(dirname "$0")/.."
 exec </dev/null
 # Debian's own tools and python3, whatever else is installed.
 export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH" DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
