@@ -1,5 +1,6 @@
 # What build.sh and demo.sh here and tests/run.sh have in common. Sourced by them, with $program and $temporary set:
 # what messages call the script, and a directory to write to.
+# shellcheck disable=SC2154
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\n%s: %s\n' "$program" "$*" >&2; exit 1; }
