@@ -90,8 +90,8 @@ package() {
     need mmdebstrap systemd-container debian-archive-keyring dpkg-dev
     sh debian/build.sh
     say 'tests/package'
-    # Two machines at once: most of their time is waiting.
-    run_pytest -n 2 --dist loadgroup tests/package "$@"
+    # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
+    run_pytest -n 2 --dist loadgroup -o timeout=600 tests/package "$@"
 }
 
 leave() {

@@ -133,6 +133,20 @@ def test_a_service_that_dies_is_started_again(pvsim: Machine) -> None:
     assert [pvsim.property(unit, "NRestarts") for unit in (METER, PV)] == ["1", "1"]
 
 
+@pytest.mark.parametrize("unit", [METER, PV])
+def test_a_service_that_hangs_is_started_again(pvsim: Machine, unit: str) -> None:
+    """It feeds the watchdog by working; one that waits for its broker works."""
+    with pvsim.changed(unit, "WatchdogSec=3\n"):
+        pvsim.run(f"systemctl stop rabbitmq-server && systemctl restart {METER} {PV}")
+        pvsim.run("sleep 8")  # far longer than it may be silent
+        assert pvsim.property(unit, "NRestarts") == "0"
+        pvsim.run("systemctl start rabbitmq-server")
+        dayfiles.wait_for_rows(pvsim, "Meter_0", 2)
+        pvsim.run(f"systemctl kill --signal=STOP {unit}")
+        pvsim.wait_for(f'[ "$(systemctl show --property=NRestarts --value {unit})" = 1 ]')
+    dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, "Meter_0", 5))
+
+
 @pytest.mark.parametrize("unit", [*UNITS, "pvsim.target"])
 def test_systemd_finds_nothing_to_say_about_a_unit(machine: Machine, unit: str) -> None:
     assert machine.run(f"systemd-analyze verify {unit}") == ""
