@@ -234,11 +234,20 @@ class Broker:
         self._asked.popleft()
         self._asked_s = time.monotonic()
 
+    def probe(self, queue: str, done: Callable[[bool], None]) -> None:
+        """Ask whether a queue answers a consumer, on a channel of its own: one that does not holds up its channel."""
+        self.open_channel(partial(_probe, queue, done))
+
     @property
     def silent_queue(self) -> str:
         """The queue that does not answer that it is consumed, and so holds up those behind it; or nothing."""
         is_silent = self._asked and time.monotonic() - self._asked_s > _SILENT_S
         return self._asked[0] if is_silent else ""
+
+    @property
+    def publishes_in_vain(self) -> bool:
+        """Whether nothing of what was published was answered for long, though the broker takes messages."""
+        return self.can_publish and self._publisher.is_silent
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
@@ -260,6 +269,19 @@ class Broker:
     def give_back(self, tag: int) -> None:
         """The message goes back to its place in the queue."""
         self._consumer.basic_nack(tag, requeue=True)
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call after a while, if this connection still stands then."""
+        self._loop.later(delay_s, partial(self._call, self._connection, call))
+
+    def _call(self, connection: Any, call: Callable[[], None]) -> None:
+        if self.is_up and connection is self._connection:
+            call()
+
+    def open_channel(self, on_open: Callable[[Any], None]) -> None:
+        """Open one more channel, if there still is a connection."""
+        if self._connection.is_open:
+            self._connection.channel(on_open_callback=on_open)
 
     # --- the connection
 
@@ -350,17 +372,6 @@ class Broker:
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
 
-    # --- for the declarer
-
-    def open_channel(self, on_open: Callable[[Any], None]) -> None:
-        """Open one more channel, if there still is a connection."""
-        if self._connection.is_open:
-            self._connection.channel(on_open_callback=on_open)
-
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call after a while."""
-        self._loop.later(delay_s, call)
-
 
 class _Publisher:
     """Publishes on a channel in confirm mode, and matches the answers to what they answer."""
@@ -371,6 +382,7 @@ class _Publisher:
 
     def clear(self) -> None:
         self._published = 0
+        self._answered_s = 0.0
         self._waiting: dict[int, tuple[str, Done]] = {}
         self._unroutable: set[int] = set()
 
@@ -380,7 +392,13 @@ class _Publisher:
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_answer, callback=lambda _: ready())
 
+    @property
+    def is_silent(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._answered_s > _SILENT_S
+
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
+        if not self._waiting:
+            self._answered_s = time.monotonic()
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
         self._waiting[self._published] = (queue, done)
@@ -391,6 +409,7 @@ class _Publisher:
 
     def _on_answer(self, frame: Any) -> None:
         answer = frame.method
+        self._answered_s = time.monotonic()
         outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
         for tag in self._answered(answer.delivery_tag, answer.multiple):
             _, done = self._waiting.pop(tag)
@@ -458,12 +477,10 @@ class _Queues:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._period = 0
         self.clear()
 
     def clear(self) -> None:
         """What was asked on a connection that is lost is asked no more."""
-        self._period += 1
         self.trouble = ""
         self._channel: Any = None
         self._is_busy = False  # with a request, or with opening a channel
@@ -507,11 +524,17 @@ class _Queues:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
         self.trouble = f"cannot use the queue {request.queue}: {getattr(reason, 'reply_text', reason)}"
         log.warning("C%s. Trying again every %.0f s.", self.trouble[1:], _LONGEST_WAIT_S)
-        self._broker.later(_LONGEST_WAIT_S, partial(self._try_again, request, self._period))
+        self._broker.later(_LONGEST_WAIT_S, partial(self.add, request))
 
-    def _try_again(self, request: _Look | _Declare | _Delete, period: int) -> None:
-        if period == self._period:
-            self.add(request)
+
+def _probe(queue: str, done: Callable[[bool], None], channel: Any) -> None:
+    def on_closed(_channel: Any, reason: Exception) -> None:
+        if isinstance(reason, errors.ChannelClosed):  # or else the connection is lost, and everything with it
+            done(isinstance(reason, errors.ChannelClosedByClient))
+
+    channel.add_on_close_callback(on_closed)
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(queue, lambda *_: None, callback=lambda _: channel.close())
 
 
 def _parameters(settings: BrokerSettings) -> Any:

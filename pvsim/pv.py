@@ -31,10 +31,10 @@ from pvsim.broker import (
     back_off,
     rejected_arguments,
 )
-from pvsim.dayfile import DayFiles
+from pvsim.dayfile import DayFiles, format_block, format_row
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
-from pvsim.reading import REJECTED, Reading, decode, expand_ids
+from pvsim.reading import REJECTED, decode, decode_block, expand_ids
 
 log = logging.getLogger("pvsim.pv")
 
@@ -58,8 +58,9 @@ class Meter:
         "is_silent",
         "meter_id",
         "power",
-        "readings",
+        "rows",
         "tags",
+        "times_ns",
         "trouble",
         "waits",
     )
@@ -77,8 +78,23 @@ class Meter:
 
     def forget(self) -> None:
         """Nothing is pending."""
-        self.readings: list[Reading] = []
+        self.times_ns: list[int] = []
+        self.rows: list[str] = []
         self.tags: list[int] = []
+
+    def add(self, body: bytes) -> int:
+        """Compute the rows of a message, and keep them for the next commit; returns how many, or NotAReading."""
+        times_ns, rows = self._rows(body)
+        self.times_ns += times_ns
+        self.rows += rows
+        return len(rows)
+
+    def _rows(self, body: bytes) -> tuple[Sequence[int], list[str]]:
+        if b"\n" in body and (block := decode_block(body, self.meter_id)):
+            return block.times_ns, format_block(self.meter_id, block, self.power(block.times_ns))
+        readings = decode(body, self.meter_id)
+        times_ns = [reading.time_ns for reading in readings]
+        return times_ns, list(map(format_row, readings, self.power(times_ns)))
 
 
 class SetAside:
@@ -86,10 +102,16 @@ class SetAside:
 
     def __init__(self) -> None:
         self.count = 0
-        self.bytes_under_way = 0
+        self.forget()
         self._unlogged = 0
         self._next_log = 0.0
         self._last = ("", "")
+
+    def forget(self) -> None:
+        """Nothing is under way, and whether there is a queue REJECTED is not known."""
+        self.bytes_under_way = 0
+        self.has_queue = False
+        self.unsent: list[Callable[[], None]] = []  # what waits for the queue
 
     def add(self, queue: str, reason: str) -> None:
         """One more message is no reading."""
@@ -131,7 +153,6 @@ class Recorder:
             for meter_id, settings in options.meters.items()
         }
         self._dirty: dict[str, Meter] = {}
-        self._connection = 0
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside()
@@ -153,14 +174,12 @@ class Recorder:
 
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
-        self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
-                self._consume(meter)
+                self._probe(meter) if meter.is_silent else self._consume(meter)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
-        self._connection += 1
         for meter in self._meters.values():
             meter.forget()
             meter.is_paused = False
@@ -168,27 +187,26 @@ class Recorder:
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
         self._unacknowledged = 0
-        self._set_aside.bytes_under_way = 0
+        self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
         self._unacknowledged += 1
         meter = self._meters[delivery.queue]
-        if meter.is_paused or self._is_stopping:
+        if meter.is_paused:
             self._give_back([delivery.tag])
             return
         if meter.waits:
             meter.waits = False
             log.info("Takes over %s from another PV service.", meter.meter_id)
         try:
-            readings = decode(delivery.body, delivery.queue)
+            count = meter.add(delivery.body)
         except NotAReading as reason:
             self._put_aside(delivery, str(reason))
             return
-        meter.readings += readings
         meter.tags.append(delivery.tag)
         self._dirty[meter.meter_id] = meter
-        self._commit_soon(len(readings))
+        self._commit_soon(count)
 
     def on_cancelled(self, queue: str) -> None:
         """A queue was deleted."""
@@ -219,11 +237,17 @@ class Recorder:
         if not meter.is_gone:
             meter.is_gone = True
             log.warning("The queue %s is gone: waiting for its meter to declare it.", meter.meter_id)
-        self._loop.later(LOOK_S, partial(self._look_again, meter, self._connection))
+        self._broker.later(LOOK_S, partial(self._consume, meter))
 
-    def _look_again(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
+    def _probe(self, meter: Meter) -> None:
+        self._broker.probe(meter.meter_id, partial(self._on_probed, meter))
+
+    def _on_probed(self, meter: Meter, is_alive: bool) -> None:
+        if is_alive:
+            meter.is_silent = False
             self._consume(meter)
+        else:
+            self._broker.later(LOOK_S, partial(self._probe, meter))
 
     def _on_declared(self, meter: Meter, queue: Queue) -> None:
         if queue.other_arguments:
@@ -253,7 +277,7 @@ class Recorder:
         """Commit what some meters have pending; between them the loop goes on, for a first commit opens many files."""
         self._commit_is_due = False
         dirty = {meter_id: self._dirty.pop(meter_id) for meter_id in list(islice(self._dirty, MOST_COMMITTED))}
-        self._pending = sum(len(meter.readings) for meter in self._dirty.values())
+        self._pending = sum(len(meter.rows) for meter in self._dirty.values())
         if self._dirty:
             self._commit_next()
         failed = self._write(dirty)
@@ -263,10 +287,9 @@ class Recorder:
 
     def _write(self, dirty: Mapping[str, Meter]) -> dict[str, DayFileError]:
         """Make the rows of these meters durable; what is in the result is not."""
-        written = {}
-        for meter_id, meter in dirty.items():
-            power = meter.power([reading.time_ns for reading in meter.readings])
-            written[meter_id] = self._files.write(meter_id, meter.readings, power)
+        written = {
+            meter_id: self._files.write(meter_id, meter.times_ns, meter.rows) for meter_id, meter in dirty.items()
+        }
         failed = self._files.commit()
         self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
         return failed
@@ -274,7 +297,7 @@ class Recorder:
     def _acknowledge(self, meters: Sequence[Meter]) -> None:
         self._ack([tag for meter in meters for tag in meter.tags])
         for meter in meters:
-            self._last_ns = meter.readings[-1].time_ns
+            self._last_ns = meter.times_ns[-1]
             meter.forget()
             if meter.failures:
                 log.info("The rows of %s are written again.", meter.meter_id)
@@ -298,8 +321,7 @@ class Recorder:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
         meter.failures += 1
         wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
-        resume = partial(self._resume, meter, self._connection)
-        self._broker.cancel(meter.meter_id, lambda: self._loop.later(wait_s, resume))
+        self._broker.cancel(meter.meter_id, lambda: self._broker.later(wait_s, partial(self._resume, meter)))
         self._give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
@@ -307,11 +329,10 @@ class Recorder:
             meter.trouble = str(error)
             log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
 
-    def _resume(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection:
-            meter.is_paused = False
-            if self._broker.is_up and not self._is_stopping:
-                self._consume(meter)
+    def _resume(self, meter: Meter) -> None:
+        meter.is_paused = False
+        if not self._is_stopping:
+            self._consume(meter)
 
     # --- what is no reading
 
@@ -326,22 +347,35 @@ class Recorder:
         self._send_aside(delivery, reason)
 
     def _send_aside(self, delivery: Delivery, reason: str) -> None:
+        if not self._set_aside.has_queue:
+            self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
+            if len(self._set_aside.unsent) == 1:
+                self._broker.declare(REJECTED, rejected_arguments(), self._on_rejected_declared)
+            return
         done = partial(self._on_set_aside, delivery, reason)
         self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
 
+    def _on_rejected_declared(self, _queue: Queue) -> None:
+        self._set_aside.has_queue = True
+        unsent, self._set_aside.unsent = self._set_aside.unsent, []
+        for send in unsent:
+            send()
+
+    def _on_rejected_looked(self, _queue: Queue | None) -> None:
+        """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
+        if self._broker.publishes_in_vain:
+            self._broker.reset(f"the queue {REJECTED} does not answer")
+
     def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
-        if outcome == UNROUTABLE:
-            self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
+        if outcome == UNROUTABLE:  # somebody has deleted the queue
+            self._set_aside.has_queue = False
+            self._send_aside(delivery, reason)
             return
         if outcome == REFUSED:  # somebody has declared it to refuse when it is full
-            self._loop.later(FLOOD_S, partial(self._send_aside_again, delivery, reason, self._connection))
+            self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
             return
         self._set_aside.bytes_under_way -= len(delivery.body)
         self._ack([delivery.tag])
-
-    def _send_aside_again(self, delivery: Delivery, reason: str, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
-            self._send_aside(delivery, reason)
 
     # --- time and the end
 
@@ -349,6 +383,8 @@ class Recorder:
         if queue := self._broker.silent_queue:
             self._meters[queue].is_silent = True  # so the others come first the next time
             self._broker.reset(f"the queue {queue} does not answer")
+        elif self._broker.publishes_in_vain:
+            self._broker.look(REJECTED, self._on_rejected_looked)
         self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()
