@@ -50,9 +50,16 @@ def machine(suite: str, workshop: Workshop) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def pvsim(machine: Machine) -> Machine:
-    """The machine, with the package as if just installed, but for the data: the fleet runs, and nothing else."""
+def installed(machine: Machine) -> Machine:
+    """The machine, with the package installed, whatever runs."""
     machine.run("cd && dpkg -s pvsim | grep -q 'ok installed' || apt-get install -y ./pvsim.deb")
+    return machine
+
+
+@pytest.fixture
+def pvsim(installed: Machine) -> Machine:
+    """The machine, with the package as if just installed, but for the data: the fleet runs, and nothing else."""
+    machine = installed
     machine.run(f"cp -a /root/as-installed/. {CONFIGURATION}/ && systemctl start rabbitmq-server")
     machine.run("systemctl stop 'pvsim-*' && systemctl reset-failed && systemctl start pvsim-meter")
     return machine

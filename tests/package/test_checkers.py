@@ -77,9 +77,9 @@ def test_autopkgtest(pvsim: Machine, workshop: Workshop) -> None:
     assert re.findall(r"(?m)^(\S+) +(\S+)", results)[: len(names)] == [(name, "PASS") for name in names], results
 
 
-def test_debsums(machine: Machine) -> None:
+def test_debsums(installed: Machine) -> None:
     """Every installed file has a checksum, and is as it was packed."""
-    assert machine.run("debsums --changed --all pvsim") == ""
-    listed = machine.run("dpkg -L pvsim | while read -r path; do [ ! -f $path ] || [ -L $path ] || echo $path; done")
-    checked = machine.run("debsums --all pvsim").splitlines()
+    assert installed.run("debsums --changed --all pvsim") == ""
+    listed = installed.run("dpkg -L pvsim | while read -r path; do [ ! -f $path ] || [ -L $path ] || echo $path; done")
+    checked = installed.run("debsums --all pvsim").splitlines()
     assert len(checked) == len(listed.splitlines())

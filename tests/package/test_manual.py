@@ -32,21 +32,21 @@ def options(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_groff_finds_nothing_wrong(machine: Machine, page: str) -> None:
-    said = machine.run(f"MANROFFSEQ= MANWIDTH=80 man --warnings -E UTF-8 -Tutf8 -Z {page} 2>&1 >/dev/null")
+def test_groff_finds_nothing_wrong(installed: Machine, page: str) -> None:
+    said = installed.run(f"MANROFFSEQ= MANWIDTH=80 man --warnings -E UTF-8 -Tutf8 -Z {page} 2>&1 >/dev/null")
     assert said == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_in_man_page_and_completion(machine: Machine, command: str) -> None:
+def test_every_option_is_in_man_page_and_completion(installed: Machine, command: str) -> None:
     """And no other one."""
-    known = options(help_of(machine, command))
+    known = options(help_of(installed, command))
     assert {"-h", "--help", "-V", "--version"} <= known
-    page = man(machine, command)
+    page = man(installed, command)
     described = re.findall(r"(?<![\w.-])(--?[A-Za-z][\w-]*)", page.partition(" OPTIONS ")[2].partition(" SIGNALS ")[0])
     assert known <= set(described)
     script = "/usr/share/bash-completion/completions"
-    table = machine.run(f"sed -n \"/^    '{command}[ ']/,/;;$/p\" {script}/{command}")
+    table = installed.run(f"sed -n \"/^    '{command}[ ']/,/;;$/p\" {script}/{command}")
     offered = re.findall(r"options='(.*?)'", table)
     assert {option for line in offered for option in line.split()} == known
 
@@ -62,7 +62,7 @@ def test_every_option_is_in_man_page_and_completion(machine: Machine, command: s
         ("pvsim-pv -conf /etc/pvsim/bro", "/etc/pvsim/broker.ini"),
     ],
 )
-def test_tab_completes(machine: Machine, line: str, wanted: str) -> None:
+def test_tab_completes(installed: Machine, line: str, wanted: str) -> None:
     """As bash-completion does it: with the file that it finds by the command's name."""
     words = line.split()
     script = f"""
@@ -73,15 +73,15 @@ def test_tab_completes(machine: Machine, line: str, wanted: str) -> None:
         _pvsim {words[0]}
         echo "${{COMPREPLY[@]}}"
     """
-    machine.root.joinpath("root/complete").write_text(script, "utf-8")
-    assert machine.run("bash /root/complete") == wanted
+    installed.root.joinpath("root/complete").write_text(script, "utf-8")
+    assert installed.run("bash /root/complete") == wanted
 
 
 @pytest.mark.parametrize("name", ["broker.ini", "simulation.ini"])
-def test_every_key_is_in_the_man_page(machine: Machine, name: str) -> None:
+def test_every_key_is_in_the_man_page(installed: Machine, name: str) -> None:
     """With its default, under its section, and with what the file's comment says of it."""
-    page = man(machine, f"pvsim-{name}").partition(" KEYS ")[2]
-    text = machine.run(f"cat /root/as-installed/{name}")
+    page = man(installed, f"pvsim-{name}").partition(" KEYS ")[2]
+    text = installed.run(f"cat /root/as-installed/{name}")
     head, *paragraphs = text.split("\n\n")
     assert head.startswith("# ")
     for paragraph in paragraphs:
@@ -89,11 +89,11 @@ def test_every_key_is_in_the_man_page(machine: Machine, name: str) -> None:
             assert " ".join(line.removeprefix("#").split()) in page, line
 
 
-def test_units_point_to_pages_that_are_there(machine: Machine) -> None:
-    units = machine.run("dpkg -L pvsim | grep -E '/system/.*[.](service|target)$'").split()
+def test_units_point_to_pages_that_are_there(installed: Machine) -> None:
+    units = installed.run("dpkg -L pvsim | grep -E '/system/.*[.](service|target)$'").split()
     assert len(units) == 4
     for unit in units:
-        pages = re.findall(r"man:([\w.-]+)\((\d)\)", machine.run(f"grep ^Documentation= {unit}"))
+        pages = re.findall(r"man:([\w.-]+)\((\d)\)", installed.run(f"grep ^Documentation= {unit}"))
         assert pages
         for page, section in pages:
-            machine.run(f"man --where {section} {page}")
+            installed.run(f"man --where {section} {page}")

@@ -148,8 +148,8 @@ def test_a_service_that_hangs_is_started_again(pvsim: Machine, unit: str) -> Non
 
 
 @pytest.mark.parametrize("unit", [*UNITS, "pvsim.target"])
-def test_systemd_finds_nothing_to_say_about_a_unit(machine: Machine, unit: str) -> None:
-    assert machine.run(f"systemd-analyze verify {unit}") == ""
+def test_systemd_finds_nothing_to_say_about_a_unit(installed: Machine, unit: str) -> None:
+    assert installed.run(f"systemd-analyze verify {unit}") == ""
 
 
 @pytest.mark.parametrize("unit", UNITS)
