@@ -184,7 +184,7 @@ PVLIB: list[tuple[str, float, float, float, float, float, str, float, list[tuple
 
 @pytest.mark.parametrize("case", PVLIB, ids=lambda case: case[0])
 def test_pvlib(case: tuple[Any, ...]) -> None:
-    """Energy within 1 %, each instant within 25 W a kW, the zenith angle within 0.02°, at ten places of the world."""
+    """Energy within 0.3 %, each instant within 25 W a kW, the zenith angle within 0.02°, at ten places of the world."""
     _, latitude, longitude, elevation, tilt, azimuth, turbidity, energy_kwh, instants = case
     power = model(
         "clear-sky", latitude=latitude, longitude=longitude, elevation=elevation, tilt=tilt, azimuth=azimuth,
@@ -192,7 +192,7 @@ def test_pvlib(case: tuple[Any, ...]) -> None:
     )  # fmt: skip
     days = range(NEW_YEAR_S, NEW_YEAR_S + 365 * DAY_S, 5 * DAY_S)
     hours = [(day + hour * 3600 + 1800) * SECOND for day in days for hour in range(24)]
-    assert sum(power(hours)) / 1e6 == pytest.approx(energy_kwh, rel=0.01)
+    assert sum(power(hours)) / 1e6 == pytest.approx(energy_kwh, rel=0.003)
     for time_s, zenith, sun_azimuth, power_w in instants:
         found = sunlight.sun_position(time_s, latitude, longitude)
         assert found[0] == pytest.approx(zenith, abs=0.02)
