@@ -165,8 +165,6 @@ class Fleet:
         self._connections += 1
         self._unconfirmed = 0
         self._ready.clear()
-        self._untried.clear()
-        self._on_trial = None
         for meter in self.meters:
             meter.is_busy = meter.is_proven = meter.is_suspect = False
             if meter.is_dead:
@@ -177,6 +175,8 @@ class Fleet:
 
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
+        self._on_trial = None
+        self._untried.clear()
         for meter in self.meters:
             meter.track.go_back()
 
@@ -380,7 +380,9 @@ class Service:
             track = self._tracks[meter_id] = Track(now_ns if start_ns is None else start_ns - 1)
         else:
             track.start(now_ns, self._timeline.has_stops)
-        return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
+        return Meter(
+            meter_id, settings, load.model(settings.model, settings.seed, meter_id, **settings.parameters), track
+        )
 
     def run(self) -> None:
         """Work until a signal says stop."""
