@@ -153,7 +153,7 @@ class Recorder:
 
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
-        self._broker.declare(REJECTED, rejected_arguments(), lambda _: None)
+        self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), lambda _: None)
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
                 self._consume(meter)
@@ -331,7 +331,8 @@ class Recorder:
 
     def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
         if outcome == UNROUTABLE:
-            self._broker.declare(REJECTED, rejected_arguments(), lambda _: self._send_aside(delivery, reason))
+            declared = rejected_arguments(self._broker.settings)
+            self._broker.declare(REJECTED, declared, lambda _: self._send_aside(delivery, reason))
             return
         if outcome == REFUSED:  # somebody has declared it to refuse when it is full
             self._loop.later(FLOOD_S, partial(self._send_aside_again, delivery, reason, self._connection))

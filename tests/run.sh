@@ -85,7 +85,7 @@ unit() {
 }
 
 broker() {
-    need rabbitmq-server amqp-tools faketime strace
+    need rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
     say 'tests/broker'
     run_pytest tests/broker "$@"
 }
