@@ -110,10 +110,11 @@ class Nest:
 class Node:
     """A RabbitMQ node on `host` and `port`, for `with`: it runs inside, and nothing of it is left afterwards.
 
-    `port`: a given one, or 0 for any that is free. `conf`: further lines of rabbitmq.conf. `plugins`: what runs beside
-    the broker itself. `peer`: another node, which this one may join to make a cluster, with
-    `ctl("join_cluster", peer.name)`. `tls`: a directory with ca.pem, cert.pem and key.pem, for TLS on `tls_port`.
-    `host`: an IPv4 address to listen on, and `before`: a command that runs another one where that address is.
+    `port`: a given one, or 0 for any that is free. `conf`: further lines of rabbitmq.conf. `advanced`: what
+    advanced.config holds, in Erlang. `plugins`: what runs beside the broker itself. `peer`: another node, which this
+    one may join to make a cluster, with `ctl("join_cluster", peer.name)`. `tls`: a directory with ca.pem, cert.pem and
+    key.pem, for TLS on `tls_port`. `host`: an IPv4 address to listen on, and `before`: a command that runs another one
+    where that address is.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Node:
         conf: str = "",
         peer: Node | None = None,
         *,
+        advanced: str = "[].",
         plugins: Sequence[str] = (),
         tls: Path | None = None,
         host: str = HOST,
@@ -144,6 +146,7 @@ class Node:
         self._server: subprocess.Popen[bytes] | None = None
         tls_conf = _TLS_CONF.format(host=host, port=self.tls_port, directory=tls) if tls else ""
         self._furnish(installed, plugins, _CONF.format(host=host, port=self.port, tls=tls_conf, more=conf))
+        (self.directory / "advanced.config").write_text(advanced)
 
     def __enter__(self) -> Self:
         try:
@@ -252,7 +255,7 @@ class Node:
             "RABBITMQ_SCRIPTS_DIR": f"{directory}/home/sbin",
             "RABBITMQ_CONF_ENV_FILE": f"{directory}/none",
             "RABBITMQ_CONFIG_FILE": f"{directory}/rabbitmq.conf",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{directory}/none.config",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{directory}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/enabled_plugins",
             "RABBITMQ_MNESIA_BASE": f"{directory}/data",
             "RABBITMQ_LOG_BASE": f"{directory}/log",
