@@ -290,11 +290,20 @@ class Broker:
         self._asked.popleft()
         self._asked_s = time.monotonic()
 
+    def probe(self, queue: str, done: Callable[[bool], None]) -> None:
+        """Ask whether a queue answers a consumer, on a channel of its own: one that does not holds up its channel."""
+        self.open_channel(partial(_probe, queue, done))
+
     @property
     def silent_queue(self) -> str:
         """The queue that does not answer that it is consumed, and so holds up those behind it; or nothing."""
         is_silent = self._asked and time.monotonic() - self._asked_s > _SILENT_S
         return self._asked[0] if is_silent else ""
+
+    @property
+    def publishes_in_vain(self) -> bool:
+        """Whether nothing of what was published was answered for long, though the broker takes messages."""
+        return self.can_publish and self._publisher.is_silent
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
@@ -316,6 +325,19 @@ class Broker:
     def give_back(self, tag: int) -> None:
         """The message goes back to its place in the queue."""
         self._consumer.basic_nack(tag, requeue=True)
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call after a while, if this connection still stands then."""
+        self._loop.later(delay_s, partial(self._call, self._connection, call))
+
+    def _call(self, connection: Any, call: Callable[[], None]) -> None:
+        if self.is_up and connection is self._connection:
+            call()
+
+    def open_channel(self, on_open: Callable[[Any], None]) -> None:
+        """Open one more channel, if there still is a connection."""
+        if self._connection.is_open:
+            self._connection.channel(on_open_callback=on_open)
 
     # --- the connection
 
@@ -352,22 +374,21 @@ class Broker:
     def _up(self) -> None:
         self.is_up, self.trouble, self._up_since = True, "", time.monotonic()
         if self._is_flapping:
-            self._loop.later(_STABLE_S, partial(self._log_up, self._up_since))
+            self.later(_STABLE_S, self._log_up)
         else:
-            self._log_up(self._up_since)
-        self._watch_confirms(self._up_since)
+            self._log_up()
+        if len(self.settings.addresses) > 1:
+            self.later(1, self._watch_confirms)
         self._owner.on_up()
 
-    def _log_up(self, up_since: float) -> None:
-        if up_since == self._up_since:
-            log.info("Connected to the broker at %s.", self.address)
+    def _log_up(self) -> None:
+        log.info("Connected to the broker at %s.", self.address)
 
-    def _watch_confirms(self, up_since: float) -> None:
+    def _watch_confirms(self) -> None:
         """A node that is cut off from its cluster confirms nothing, and does not know it yet: another one may."""
-        if up_since == self._up_since and len(self.settings.addresses) > 1:
-            if self._publisher.silent_s() > _SILENT_S and not self.blocked:
-                self.reset("it confirms nothing")
-            self._loop.later(1, partial(self._watch_confirms, up_since))
+        if self.publishes_in_vain:
+            self.reset("it confirms nothing")
+        self.later(1, self._watch_confirms)
 
     def _guard(self, channel: Any) -> None:
         """Whatever closes one of these channels, a new connection puts everything right."""
@@ -428,17 +449,6 @@ class Broker:
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
-
-    # --- for the declarer
-
-    def open_channel(self, on_open: Callable[[Any], None]) -> None:
-        """Open one more channel, if there still is a connection."""
-        if self._connection.is_open:
-            self._connection.channel(on_open_callback=on_open)
-
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call after a while."""
-        self._loop.later(delay_s, call)
 
 
 class Trial:
@@ -555,16 +565,16 @@ class _Publisher:
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_answer, callback=lambda _: ready())
 
+    @property
+    def is_silent(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._answered_s > _SILENT_S
+
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
-        self._channel.basic_publish("", queue, body, properties, mandatory=True)
-        self._published += 1
         if not self._waiting:
             self._answered_s = time.monotonic()
+        self._channel.basic_publish("", queue, body, properties, mandatory=True)
+        self._published += 1
         self._waiting[self._published] = (queue, done)
-
-    def silent_s(self) -> float:
-        """For how many seconds no answer has come, though one is due."""
-        return time.monotonic() - self._answered_s if self._waiting else 0.0
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """A queue is gone. What is returned has no tag: every message to that queue counts as returned."""
@@ -640,12 +650,10 @@ class _Queues:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._period = 0
         self.clear()
 
     def clear(self) -> None:
         """What was asked on a connection that is lost is asked no more."""
-        self._period += 1
         self._refused: dict[str, str] = {}  # queues, and why they cannot be used
         self._channel: Any = None
         self._is_busy = False  # with a request, or with opening a channel
@@ -703,11 +711,17 @@ class _Queues:
         self._refused[request.queue] = _refusal(reason, self._broker.settings)
         if is_first:
             log.warning("C%s Trying again every %.0f s.", self.trouble[1:], _LONGEST_WAIT_S)
-        self._broker.later(_LONGEST_WAIT_S, partial(self._try_again, request, self._period))
+        self._broker.later(_LONGEST_WAIT_S, partial(self.add, request))
 
-    def _try_again(self, request: _Look | _Declare | _Delete, period: int) -> None:
-        if period == self._period:
-            self.add(request)
+
+def _probe(queue: str, done: Callable[[bool], None], channel: Any) -> None:
+    def on_closed(_channel: Any, reason: Exception) -> None:
+        if isinstance(reason, errors.ChannelClosed):  # or else the connection is lost, and everything with it
+            done(isinstance(reason, errors.ChannelClosedByClient))
+
+    channel.add_on_close_callback(on_closed)
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(queue, lambda *_: None, callback=lambda _: channel.close())
 
 
 def _parameters(settings: BrokerSettings, address: Address) -> Any:

@@ -30,7 +30,7 @@ log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
-DEAD_NS = 2 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
+DEAD_NS = 3 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
 DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 _LONGEST_REFUSED_WAIT_S = 10.0
@@ -58,12 +58,8 @@ class Link(Protocol):
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, and tell `done` how it ended."""
 
-
-class Timers(Protocol):
-    """What a fleet needs of the loop."""
-
-    def later(self, delay_s: float, call: Callable[[], None]) -> Any:
-        """Call after a while."""
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call after a while, if this connection still stands then."""
 
 
 class Meter:
@@ -75,11 +71,11 @@ class Meter:
         "interval_ns",
         "is_busy",
         "is_dead",
+        "is_proven",
         "is_suspect",
         "meter_id",
         "power",
         "refusals",
-        "sent_ns",
         "track",
     )
 
@@ -92,8 +88,7 @@ class Meter:
         self.track = track
         self.is_busy = False
         self.refusals = 0
-        self.sent_ns = 0  # when the message on its way was sent, if there is one
-        self.is_suspect = self.is_dead = False  # its queue
+        self.is_proven = self.is_suspect = self.is_dead = False  # its queue
 
 
 class Fleet:
@@ -103,7 +98,6 @@ class Fleet:
         self,
         meters: Sequence[Meter],
         link: Link,
-        timers: Timers,
         queue_arguments: dict[str, Any],
         now_ns: int,
     ) -> None:
@@ -112,11 +106,13 @@ class Fleet:
         self.confirmed = 0
         self.refused = 0
         self._link = link
-        self._timers = timers
         self._queue_arguments = queue_arguments
         self._ready: deque[Meter] = deque()
+        self._on_trial: Meter | None = None
+        self._trial_ns = 0
+        self._untried: deque[Meter] = deque()
         self._unconfirmed = 0
-        self._connection = 0
+        self._connections = 0
         self._undeclared = {meter.meter_id for meter in meters}
 
     def tick(self, now_ns: int) -> None:
@@ -137,11 +133,13 @@ class Fleet:
 
         Queues are declared once. If one is gone later, the next message to it is returned.
         """
-        self._connection += 1
+        self._connections += 1
         self._unconfirmed = 0
         self._ready.clear()
+        self._untried.clear()
+        self._on_trial = None
         for meter in self.meters:
-            meter.is_busy = meter.is_suspect = False
+            meter.is_busy = meter.is_proven = meter.is_suspect = False
             if meter.is_dead:
                 self._replace(meter)
             elif meter.meter_id in self._undeclared:
@@ -151,7 +149,6 @@ class Fleet:
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
         for meter in self.meters:
-            meter.sent_ns = 0
             meter.track.go_back()
 
     def settle(self) -> None:
@@ -174,7 +171,9 @@ class Fleet:
 
     def _pump(self) -> None:
         while self._ready and self._unconfirmed < UNCONFIRMED_READINGS and self._link.can_publish:
-            self._send(self._ready.popleft())
+            meter = self._ready.popleft()
+            if self._may_send(meter):
+                self._send(meter)
 
     def _send(self, meter: Meter) -> None:
         self._skip_old(meter)
@@ -182,7 +181,8 @@ class Fleet:
         if not instants:
             meter.is_busy = False
             return
-        meter.sent_ns = self.now_ns
+        if not meter.is_proven:
+            self._on_trial, self._trial_ns = meter, self.now_ns
         self._unconfirmed += len(instants)
         body = encode(meter.meter_id, instants, meter.power(instants))
         answer = partial(self._on_answer, meter, instants)
@@ -197,8 +197,9 @@ class Fleet:
             meter.track.skip_to(oldest_ns - 1)
 
     def _on_answer(self, meter: Meter, instants: range, outcome: str) -> None:
-        meter.sent_ns = 0
         self._unconfirmed -= len(instants)
+        if meter is self._on_trial:
+            self._end_trial(outcome)
         if outcome == CONFIRMED:
             self._on_confirmed(meter, instants)
         elif outcome == UNROUTABLE:
@@ -228,12 +229,11 @@ class Fleet:
         if meter.refusals >= DEAD_REFUSALS:
             self._suspect(meter)
         wait_s = back_off(meter.refusals, _LONGEST_REFUSED_WAIT_S, random.random())
-        self._timers.later(wait_s, partial(self._try_again, meter, self._connection))
+        self._link.later(wait_s, partial(self._try_again, meter))
 
-    def _try_again(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection:
-            self._ready.append(meter)
-            self._pump()
+    def _try_again(self, meter: Meter) -> None:
+        self._ready.append(meter)
+        self._pump()
 
     # --- queues
 
@@ -264,22 +264,37 @@ class Fleet:
     # A broker that is killed within a second of declaring a queue may come back with one that is dead: it exists, and
     # answers no publish, or refuses each as if it were full (quorum queues of RabbitMQ 3.10, seen many times). All that
     # such a young queue can hold is sent again, so it can be replaced; on a new connection, because the broker chokes
-    # on deleting what it has unanswered messages for. First the broker has to show that it answers at all.
+    # on deleting what it has unanswered messages for. First the broker has to show that it answers at all. A dead queue
+    # holds up all answers on its connection; so that it is known which one does, young queues are tried one by one.
+
+    def _may_send(self, meter: Meter) -> bool:
+        if not meter.is_proven:
+            meter.is_proven = not meter.track.is_young()
+        if meter.is_proven or self._on_trial is None:
+            return True
+        self._untried.append(meter)
+        return False
+
+    def _end_trial(self, outcome: str) -> None:
+        assert self._on_trial
+        self._on_trial.is_proven = outcome != UNROUTABLE
+        self._on_trial = None
+        if self._untried:
+            self._ready.append(self._untried.popleft())
 
     def _look_for_dead_queues(self) -> None:
-        patience_ns = DEAD_NS if self._connection > 1 else BUSY_NS
-        for meter in self.meters:
-            if meter.sent_ns and self.now_ns - meter.sent_ns > patience_ns:
-                self._suspect(meter)
+        patience_ns = DEAD_NS if self._connections > 1 else BUSY_NS
+        if self._on_trial and self.now_ns - self._trial_ns > patience_ns:
+            self._suspect(self._on_trial)
 
     def _suspect(self, meter: Meter) -> None:
         if meter.track.is_young() and not meter.is_suspect:
             meter.is_suspect = True
-            self._link.look(meter.meter_id, partial(self._on_suspect, meter, meter.sent_ns))
+            self._link.look(meter.meter_id, partial(self._on_suspect, meter))
 
-    def _on_suspect(self, meter: Meter, sent_ns: int, queue: Queue | None) -> None:
+    def _on_suspect(self, meter: Meter, queue: Queue | None) -> None:
         meter.is_suspect = False
-        is_silent = sent_ns and sent_ns == meter.sent_ns
+        is_silent = meter is self._on_trial
         refuses = meter.refusals and queue and queue.messages < self._queue_arguments["x-max-length"]
         if is_silent or refuses:
             meter.is_dead = True
@@ -315,7 +330,7 @@ class Service:
         self._tracks = self._file.load() if self._file else {}
         self.fleet = Fleet(
             [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()],
-            self._broker, self._loop, arguments(options.broker), now_ns,
+            self._broker, arguments(options.broker), now_ns,
         )  # fmt: skip
         self._stop_ns: int | None = None
 

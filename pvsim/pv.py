@@ -86,10 +86,16 @@ class SetAside:
 
     def __init__(self) -> None:
         self.count = 0
-        self.bytes_under_way = 0
+        self.forget()
         self._unlogged = 0
         self._next_log = 0.0
         self._last = ("", "")
+
+    def forget(self) -> None:
+        """Nothing is under way, and whether there is a queue REJECTED is not known."""
+        self.bytes_under_way = 0
+        self.has_queue = False
+        self.unsent: list[Callable[[], None]] = []  # what waits for the queue
 
     def add(self, queue: str, reason: str) -> None:
         """One more message is no reading."""
@@ -131,7 +137,6 @@ class Recorder:
             for meter_id, settings in options.meters.items()
         }
         self._dirty: dict[str, Meter] = {}
-        self._connection = 0
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside()
@@ -153,14 +158,12 @@ class Recorder:
 
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
-        self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), lambda _: None)
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
-                self._consume(meter)
+                self._probe(meter) if meter.is_silent else self._consume(meter)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
-        self._connection += 1
         for meter in self._meters.values():
             meter.forget()
             meter.is_paused = False
@@ -168,13 +171,13 @@ class Recorder:
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
         self._unacknowledged = 0
-        self._set_aside.bytes_under_way = 0
+        self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
         self._unacknowledged += 1
         meter = self._meters[delivery.queue]
-        if meter.is_paused or self._is_stopping:
+        if meter.is_paused:
             self._give_back([delivery.tag])
             return
         if meter.waits:
@@ -219,11 +222,17 @@ class Recorder:
         if not meter.is_gone:
             meter.is_gone = True
             log.warning("The queue %s is gone: waiting for its meter to declare it.", meter.meter_id)
-        self._loop.later(LOOK_S, partial(self._look_again, meter, self._connection))
+        self._broker.later(LOOK_S, partial(self._consume, meter))
 
-    def _look_again(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
+    def _probe(self, meter: Meter) -> None:
+        self._broker.probe(meter.meter_id, partial(self._on_probed, meter))
+
+    def _on_probed(self, meter: Meter, is_alive: bool) -> None:
+        if is_alive:
+            meter.is_silent = False
             self._consume(meter)
+        else:
+            self._broker.later(LOOK_S, partial(self._probe, meter))
 
     def _on_declared(self, meter: Meter, queue: Queue) -> None:
         if queue.other_arguments:
@@ -298,8 +307,7 @@ class Recorder:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
         meter.failures += 1
         wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
-        resume = partial(self._resume, meter, self._connection)
-        self._broker.cancel(meter.meter_id, lambda: self._loop.later(wait_s, resume))
+        self._broker.cancel(meter.meter_id, lambda: self._broker.later(wait_s, partial(self._resume, meter)))
         self._give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
@@ -307,11 +315,10 @@ class Recorder:
             meter.trouble = str(error)
             log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
 
-    def _resume(self, meter: Meter, connection: int) -> None:
-        if connection == self._connection:
-            meter.is_paused = False
-            if self._broker.is_up and not self._is_stopping:
-                self._consume(meter)
+    def _resume(self, meter: Meter) -> None:
+        meter.is_paused = False
+        if not self._is_stopping:
+            self._consume(meter)
 
     # --- what is no reading
 
@@ -326,23 +333,35 @@ class Recorder:
         self._send_aside(delivery, reason)
 
     def _send_aside(self, delivery: Delivery, reason: str) -> None:
+        if not self._set_aside.has_queue:
+            self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
+            if len(self._set_aside.unsent) == 1:
+                self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), self._on_rejected_declared)
+            return
         done = partial(self._on_set_aside, delivery, reason)
         self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
 
+    def _on_rejected_declared(self, _queue: Queue) -> None:
+        self._set_aside.has_queue = True
+        unsent, self._set_aside.unsent = self._set_aside.unsent, []
+        for send in unsent:
+            send()
+
+    def _on_rejected_looked(self, _queue: Queue | None) -> None:
+        """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
+        if self._broker.publishes_in_vain:
+            self._broker.reset(f"the queue {REJECTED} does not answer")
+
     def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
-        if outcome == UNROUTABLE:
-            declared = rejected_arguments(self._broker.settings)
-            self._broker.declare(REJECTED, declared, lambda _: self._send_aside(delivery, reason))
+        if outcome == UNROUTABLE:  # somebody has deleted the queue
+            self._set_aside.has_queue = False
+            self._send_aside(delivery, reason)
             return
         if outcome == REFUSED:  # somebody has declared it to refuse when it is full
-            self._loop.later(FLOOD_S, partial(self._send_aside_again, delivery, reason, self._connection))
+            self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
             return
         self._set_aside.bytes_under_way -= len(delivery.body)
         self._ack([delivery.tag])
-
-    def _send_aside_again(self, delivery: Delivery, reason: str, connection: int) -> None:
-        if connection == self._connection and self._broker.is_up:
-            self._send_aside(delivery, reason)
 
     # --- time and the end
 
@@ -350,6 +369,8 @@ class Recorder:
         if queue := self._broker.silent_queue:
             self._meters[queue].is_silent = True  # so the others come first the next time
             self._broker.reset(f"the queue {queue} does not answer")
+        elif self._broker.publishes_in_vain:
+            self._broker.look(REJECTED, self._on_rejected_looked)
         self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()

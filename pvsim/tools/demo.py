@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     """Show rows until the time is over, or Ctrl-C or SIGTERM comes. PvsimError if there was none, or a wrong one."""
     table = Table(is_aligned=sys.stdout.isatty())
     with suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in signal.SIGINT, signal.SIGTERM:  # a shell's & would have the first one ignored
+            signal.signal(number, signal.default_int_handler)
         node = Node()
         end = "until Ctrl-C" if math.isinf(options.seconds) else f"for {options.seconds:g} seconds"
         _say(_INTRODUCTION.format(port=node.port, host=node.host, directory=node.directory, end=end))

@@ -24,7 +24,7 @@ from typing import Self
 from pvsim.errors import PvsimError
 
 HOST = "127.0.0.1"
-START_S, STOP_S = 100.0, 60.0
+START_S, STOP_S = 240.0, 60.0
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Below the ports that the kernel gives to outgoing connections: a node that is down keeps its port.

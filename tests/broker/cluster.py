@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections import Counter
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Self
 
 from pvsim.errors import PvsimError
@@ -66,13 +67,19 @@ class Cluster:
         return next(node for node in self.nodes if node.name == name)
 
     def wait_until_whole(self) -> None:
-        """Until every node runs, and knows that the others do."""
-        for node in self.nodes:
-            wait_until(lambda node=node: self._sees_all(node), 90, f"{node.name} to see the others")  # type: ignore[misc]
+        """Until each node knows that the others run, and could stop without taking the majority from any queue.
 
-    def _sees_all(self, node: Node) -> bool:
+        An administrator asks `rabbitmq-queues check_if_node_is_quorum_critical` before stopping the next node.
+        """
+        for node in self.nodes:
+            others = f"length(rabbit_mnesia:cluster_nodes(running)) =:= {len(self.nodes)}"
+            critical = "rabbit_quorum_queue:list_with_minimum_quorum() =:= []"
+            for what in others, critical:
+                wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")
+
+    def _holds(self, node: Node, what: str) -> bool:
         with suppress(PvsimError):
-            return node.ctl("eval", "length(rabbit_mnesia:cluster_nodes(running)).").strip() == str(len(self.nodes))
+            return node.ctl("eval", f"{what}.").strip() == "true"
         return False
 
     def cut_off(self, node: Node) -> None:

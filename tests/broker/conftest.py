@@ -30,6 +30,12 @@ def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
     return answer
 
 
+def held(node: Node, queue: str) -> int:
+    """How many messages a queue holds, those that are delivered and not acknowledged too."""
+    lines = node.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] == queue)
+
+
 def processes_of(directory: Path) -> dict[int, str]:
     """The processes whose environment or command line names a directory, with their command lines."""
     found: dict[int, str] = {}

@@ -19,7 +19,7 @@ import pytest
 
 from pvsim.dayfile import HEADER
 from pvsim.tools.node import Node
-from tests.broker.conftest import Service, Services, wait_until
+from tests.broker.conftest import Service, Services, held, wait_until
 
 
 def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
@@ -203,6 +203,36 @@ def test_full_disk(node: Node, services: Services, small_disk: Path) -> None:
     for meter_id in ("Meter_0", "Meter_1"):
         assert gaps(services.times(meter_id, "small"), 0.02) == []
     assert pv.output.count("No space left") <= 4
+
+
+@pytest.fixture
+def backlog(node: Node, services: Services) -> int:
+    """So many messages of Meter_0, a reading each, wait in its queue."""
+    (services.directory / "simulation.ini").write_text("[meter]\nbatch = 1\ninterval = 0.002\n")
+    meter = services.meter(node)
+    wait_until(lambda: held(node, "Meter_0") >= 1500, 60, "a backlog")
+    assert meter.stop() == 0
+    return held(node, "Meter_0")
+
+
+def test_order_over_a_full_disk(node: Node, services: Services, small_disk: Path, backlog: int) -> None:
+    """What is delivered while a meter waits for room goes back to its place: the rows are in order."""
+    pv = services.pv(node, "-ids", "Meter_0", "--output-dir", str(small_disk))
+    wait_until(lambda: "No space left" in pv.output, 40, "the disk to be full")
+    subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
+    assert gaps(services.wait_for_rows("Meter_0", backlog, timeout=60, directory="small"), 0.002) == []
+
+
+def test_stopped_in_a_stream(node: Node, services: Services) -> None:
+    """Told to stop with much still coming, it stops well, and the next one goes on without a gap."""
+    services.meter(node, "-nb", "4", "--interval", "0.001")
+    for count in (100, 2_000, 4_000):
+        pv = services.pv(node, "-ids", "Meter_0..3")
+        services.wait_for_rows("Meter_3", count)
+        assert pv.stop() == 0
+        assert "Traceback" not in pv.output
+    services.pv(node, "-ids", "Meter_0..3")
+    assert gaps(services.wait_for_rows("Meter_3", 6_000), 0.001) == []
 
 
 def test_read_only_disk(node: Node, services: Services, small_disk: Path) -> None:

@@ -48,7 +48,7 @@ class World:
     # what the fleet sees
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """A timer; it fires when the test says so."""
+        """A timer of this connection; it fires when the test says so."""
         self._timers.append(call)
 
     def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
@@ -72,10 +72,12 @@ class World:
         """Delete, answered later; a dead queue then confirms what nobody will ever see."""
 
         def answer() -> None:
+            assert queue in self.dead, "a queue that works is deleted"
             self.queues.pop(queue, None)
             self.dead.discard(queue)
             for call in self._unanswered.pop(queue, []):
                 call(CONFIRMED)
+            self._unanswered.clear()
             done()
 
         self._under_way.append(answer)
@@ -91,7 +93,8 @@ class World:
         self._under_way.append(partial(self._arrive, queue, body, done))
 
     def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
-        if queue in self.dead:
+        sent_later = {call.args[0] for call in self._under_way if isinstance(call, partial)}
+        if queue in self.dead or self._unanswered or sent_later & self.dead:  # the channel hangs with all its answers
             self._unanswered.setdefault(queue, []).append(done)
         elif queue not in self.queues:
             done(UNROUTABLE)
@@ -109,7 +112,7 @@ class World:
             track.start(self.now_ns)
         self.tracks = {meter_id: tracks.get(meter_id) or Track(self.now_ns) for meter_id in IDS}
         meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
-        self.fleet = Fleet(meters, self, self, {"x-max-length": 0}, self.now_ns)
+        self.fleet = Fleet(meters, self, {"x-max-length": 0}, self.now_ns)
         self._saved = dump(self.tracks)
 
     def pass_time(self, seconds: float) -> None:
@@ -136,7 +139,7 @@ class World:
         for call in self._under_way[: len(self._under_way) // 2]:
             if isinstance(call, partial) and call.args[0] in self.queues and not self.is_full:
                 self.queues[call.args[0]].append((self.now_ns, call.args[1]))
-        self._under_way = []
+        self._under_way, self._timers = [], []
         self._unanswered.clear()
         self.fleet.down()
 
@@ -367,3 +370,20 @@ def test_backlog_limits_how_far_a_meter_goes_back() -> None:
     world.up()
     world.calm_down()
     assert sorted(world.received["M_0"]) == list(range(START + 51 * SECOND, START + 62 * SECOND, SECOND))
+
+
+def test_the_dead_queue_is_replaced() -> None:
+    """One dead queue holds up the answers of all; it alone is replaced."""
+    world = World()
+    world.up()
+    world.answer()
+    world.down()
+    world.dead.add("M_2")
+    world.up()
+    for _ in range(5):
+        world.pass_time(1)
+        world.answer()
+    assert world.is_resetting
+    world.calm_down()
+    assert not world.dead
+    assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
