@@ -126,8 +126,7 @@ def arguments(settings: BrokerSettings) -> dict[str, Any]:
     """The arguments of a meter's queue, the same from either side: others would be refused (406).
 
     A quorum queue is the one whose confirm survives a power cut. The limit of deliveries is large because 4.0
-    drops a message after 20 returns otherwise, and -1 loses them on 3.10. Leaders are balanced because the node that
-    a fleet is connected to would lead all its queues otherwise.
+    drops a message after 20 returns otherwise, and -1 loses them on 3.10.
     """
     return {
         **_type(settings),
@@ -145,7 +144,7 @@ def rejected_arguments(settings: BrokerSettings) -> dict[str, Any]:
 def _type(settings: BrokerSettings) -> dict[str, Any]:
     if settings.queue_type == "classic":
         return {"x-queue-type": "classic"}
-    return {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1, "x-queue-leader-locator": "balanced"}
+    return {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 
 
 def back_off(attempt: int, longest_s: float, chance: float) -> float:

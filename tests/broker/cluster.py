@@ -61,6 +61,13 @@ class Cluster:
         lines = node.ctl("list_queues", "--no-table-headers", "leader").splitlines()
         return Counter(line.strip() for line in lines if "@" in line)
 
+    def describe(self, queue: str) -> str:
+        """What the nodes know of a queue."""
+        running = [node for node in self.nodes if node.is_running]
+        names = ["name", "state", "leader", "online", "members", "messages", "consumers"]
+        lines = [line for node in running for line in node.ctl("list_queues", *names).splitlines()]
+        return "\n".join(line for line in lines if line.startswith((f"{queue}\t", "name\t"))) + "\n"
+
     def busiest(self) -> Node:
         """The node that leads most queues."""
         name = self.leaders().most_common(1)[0][0]

@@ -38,8 +38,8 @@ class Fleet:
         """Wait until every meter has rows of a moment from now; return how long it took, s."""
         instant_s, began = int(time.time()) + 2, time.monotonic()
         while late := self._late(instant_s):
-            told = f"no rows of {instant_s} within {timeout} s: {late[:10]}\n{self._said()}"
-            assert time.monotonic() < began + timeout, told
+            told = f"no rows of {instant_s} within {timeout} s: {late[:10]}\n"
+            assert time.monotonic() < began + timeout, told + self.cluster.describe(late[0]) + self._said()
             time.sleep(0.2)
         return time.monotonic() - began
 
@@ -79,7 +79,6 @@ def test_cluster(services: Services) -> None:
     with Cluster() as cluster:
         fleet = Fleet(cluster, services)
         time.sleep(max(0.0, fleet.began_s + YOUNG_S - time.time()))
-        assert len(cluster.leaders()) == len(cluster.nodes), "queues are led by all of the nodes"
         kill_leaders(fleet)
         restart_all(fleet)
         cut(fleet, fleet.pv, cluster.cut_off, cluster.connect_again)
