@@ -77,13 +77,14 @@ class BrokerSettings:
 @dataclass(frozen=True, slots=True)
 class MeterSettings:
     """What one meter does. `backlog_ns`: how far back it goes at most, None for as far as it takes;
-    `batch`: the most readings that one message may carry."""
+    `batch`: the most readings that one message may carry; `linger_ns`: of how long they share a message."""
 
     model: str = "random"
     seed: int = 0
     interval_ns: int = 1_000_000_000
     backlog_ns: int | None = None
     batch: int = 1000
+    linger_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,11 @@ def _backlog_ns(text: str) -> int | None:
     return _scaled(text, 9) if text else None
 
 
+def _linger_ns(text: str) -> int:
+    milliseconds = _scaled(text, 3)
+    return _checked(milliseconds, milliseconds <= 3_600_000) * 1_000_000
+
+
 def _peak_kw(text: str) -> Decimal:
     return Decimal(_checked(text, 0 < _scaled(text, 6) <= 10**12))
 
@@ -399,6 +405,7 @@ def _table(*keys: Key) -> dict[str, Key]:
 _HOSTS = "names or IP addresses with commas between them, each with its :PORT or without, and without a scheme"
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
+_LINGER = "seconds from 0 to 3600, whole milliseconds"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
 _ZONE = "a name such as Europe/Berlin, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
@@ -428,6 +435,7 @@ METER = _table(
     Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, _backlog_ns, "", "backlog_ns"),
     _whole("batch", "a number of readings", 1, 10_000, "1000"),
+    Key("linger", "a time to gather readings", _LINGER, _linger_ns, "0", "linger_ns"),
 )
 PV = _table(
     Key("model", "a model", "", _solar_model, "random", "model"),

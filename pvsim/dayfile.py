@@ -4,9 +4,9 @@ A row's text is canonical (shortest exact decimals), so rows are compared as tex
 text is the order of time (but for the days on which epoch seconds get one more digit; they are only slower).
 `DayFile` is one open file, locked against other writers. It trusts what an fsync has confirmed and nothing
 else: a torn last line is cut off on opening, and after any error the file is cut back to its last durable
-size. Readings mostly come in order: one that is beyond every row is new without a look-up, any other is looked
-up from the end of the file backwards. What is kept in memory does not grow with the rows.
-`DayFiles` sorts readings into the files of their days and commits many files at a time.
+size. Readings mostly come in order: one that is beyond every row is new without a look-up, any other is looked up
+from the end of the file backwards, and in a sorted file soon by bisection. What is kept in memory does not grow with
+the rows. `DayFiles` sorts readings into the files of their days, and commits many files with one syncfs(2).
 """
 
 from __future__ import annotations
@@ -18,17 +18,29 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, tzinfo
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
-from operator import lt
+from operator import add, lt
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from pvsim.errors import DayFileError, IdError
-from pvsim.reading import END_NS, SECOND_NS, Reading, check_id, decimal_text, fixed_text, time_text
+from pvsim.reading import (
+    END_NS,
+    SECOND_NS,
+    Block,
+    Reading,
+    check_id,
+    decimal_text,
+    fixed_text,
+    kilowatts_texts,
+    time_text,
+    times_texts,
+    watts_texts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +56,8 @@ _ROW = re.compile(
     re.ASCII,
 )
 _NAME = re.compile(r"(?P<id>.+)-(?P<day>\d{4}-\d\d-\d\d)\.csv", re.ASCII)
+_MANY = 8  # files, from which on one syncfs costs less than to sync each
+_SYNCED_WHOLE = {"ext2", "ext3", "ext4", "f2fs", "xfs"}  # file systems whose syncfs is known to be as good as fsync
 _BLOCK = 2**16  # bytes read at a time
 _FIRST_BLOCK = 2**12
 _NO_ROW = 1000  # so many bytes without a newline are no row, and the rest of that line need not be kept
@@ -77,6 +91,19 @@ def format_row(reading: Reading, pv_milliwatts: int) -> str:
     meter_id, time_ns, power_w = reading
     row_sum = decimal_text(sum_w(power_w, pv_milliwatts))
     return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{fixed_text(pv_milliwatts, 6)},{row_sum}"
+
+
+def format_block(meter_id: str, block: Block, pv_milliwatts: Sequence[int]) -> list[str]:
+    """`format_row` of each reading of a block."""
+    sums = list(map(add, block.milliwatts, pv_milliwatts))
+    columns = zip(
+        times_texts(block.times_ns),
+        watts_texts(block.milliwatts),
+        kilowatts_texts(pv_milliwatts),
+        watts_texts(sums),
+        strict=True,
+    )
+    return [f"{meter_id},{time},{power},{pv},{row_sum}" for time, power, pv, row_sum in columns]
 
 
 def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:
@@ -139,6 +166,7 @@ class DayFile:
         self._prefix = f"{meter_id},"
         self._greatest = ""  # of all rows, as text
         self._is_sorted = True  # the rows, as text
+        self._is_pure = True  # every line is a row
         self._fd = _open_locked(self.path)
         status = os.fstat(self._fd)
         self._inode = (status.st_dev, status.st_ino)
@@ -153,15 +181,13 @@ class DayFile:
             self.close()
             raise
 
-    def append(self, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        """Write the rows of those readings that have none yet; return how many. Each has its PV power."""
-        if not readings:
+    def append(self, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Write the rows, each with the instant of its reading, of those readings that have none; return how many."""
+        if not rows:
             return 0
-        rows = [format_row(reading, pv) for reading, pv in zip(readings, pv_milliwatts, strict=True)]
-        times = [reading.time_ns for reading in readings]
         try:
-            if not all(map(lt, times, times[1:])) or _key(min(rows)) <= self._greatest:
-                rows = self._without_duplicates(rows, times)
+            if not all(map(lt, times_ns, times_ns[1:])) or _key(min(rows)) <= self._greatest:
+                rows = self._without_duplicates(rows, times_ns)
             if rows:
                 self._write(("\n".join(rows) + "\n").encode())
                 self._learn(rows)
@@ -176,8 +202,18 @@ class DayFile:
                 os.fsync(self._fd)
             except OSError as error:
                 self._fail(error)
+            self.set_synced()
+
+    def set_synced(self) -> None:
+        """What was appended, if it was not cut back since, has been made durable."""
+        if self.unsynced:
             self._durable_size = self._size
             self.unsynced = False
+
+    @property
+    def device(self) -> int:
+        """The file system that it is on."""
+        return self._inode[0]
 
     def usable(self) -> bool:
         """Whether rows may be appended. If not, the file is closed and is to be opened anew.
@@ -250,6 +286,7 @@ class DayFile:
             self._learn(rows)
             number, end, rest = number + len(lines), at - len(tail), tail
         if no_rows:
+            self._is_pure = False
             log.warning("%s: no rows, left as they are, in lines %s", self.path, str(no_rows)[1:-1])
         return end
 
@@ -261,11 +298,11 @@ class DayFile:
     def _is_row(self, line: str) -> bool:
         return line.startswith(self._prefix) and _ROW.fullmatch(line) is not None
 
-    def _learn(self, rows: list[str]) -> None:
+    def _learn(self, rows: Sequence[str]) -> None:
         """These rows stand at the end of the file."""
         if rows:
             self._is_sorted = self._is_sorted and self._greatest <= rows[0] and rows == sorted(rows)
-            self._greatest = max(self._greatest, max(rows))
+            self._greatest = max(self._greatest, rows[-1] if self._is_sorted else max(rows))
 
     def _cut_torn_line(self, end: int) -> None:
         torn = os.pread(self._fd, 200, end).decode("latin-1")
@@ -273,9 +310,9 @@ class DayFile:
         os.ftruncate(self._fd, end)
         self._size = end
 
-    def _without_duplicates(self, rows: list[str], times: list[int]) -> list[str]:
+    def _without_duplicates(self, rows: Sequence[str], times_ns: Sequence[int]) -> list[str]:
         """The rows, in order, of readings that are neither in the file nor twice among these."""
-        by_key = {_key(row): row for _, row in sorted(zip(times, rows, strict=True))}
+        by_key = {_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
         standing = self._standing({key for key in by_key if key < self._greatest})
         return [row for key, row in by_key.items() if key not in standing]
 
@@ -283,11 +320,39 @@ class DayFile:
         """Which of the readings with these keys have a row in the file."""
         found: set[str] = set()
         first = min(wanted, default="")
-        for lines in self._lines_from_end() if wanted else ():
+        for number, lines in enumerate(self._lines_from_end() if wanted else ()):
+            if number == 2 and self._is_sorted and self._is_pure:
+                return self._standing_in_order(wanted)
             found.update(key for line in lines if (key := _key(line)) in wanted and self._is_row(line))
             if len(found) == len(wanted) or (self._is_sorted and next(filter(self._is_row, lines), first) < first):
                 break
         return found
+
+    def _standing_in_order(self, wanted: set[str]) -> set[str]:
+        """The same in a sorted file of nothing but rows: what may be wanted is read, and no more."""
+        found: set[str] = set()
+        at, end, rest = self._offset(min(wanted)), f"{max(wanted)}-", b""  # a row goes on with a comma, which is less
+        while block := os.pread(self._fd, _BLOCK, at):
+            at += len(block)
+            whole, _, rest = (rest + block).rpartition(b"\n")
+            lines = whole.decode("latin-1").split("\n")
+            found.update(wanted.intersection(map(_key, lines)))
+            if lines[-1] >= end:
+                break
+        return found
+
+    def _offset(self, text: str) -> int:
+        """Where, in a sorted file, a line begins that is not behind `text`, and little before it."""
+        low, high = len(_HEADER_LINE), self._size
+        while high - low > _FIRST_BLOCK:
+            middle = (low + high) // 2
+            before, _, rest = os.pread(self._fd, _FIRST_BLOCK, middle).partition(b"\n")
+            line, newline, _ = rest.partition(b"\n")
+            if newline and line.decode("latin-1") < text:
+                low = middle + len(before) + 1
+            else:
+                high = middle
+        return low
 
     def _lines_from_end(self) -> Iterator[list[str]]:
         """The lines in blocks, the last block first; the first blocks are small."""
@@ -338,17 +403,19 @@ class DayFiles:
         self._unlisted: set[str] = set()  # meters with files whose directory entry may not be durable
         self._written: set[str] = set()  # meters since the last commit
         self._failed: dict[str, DayFileError] = {}
+        self._file_system: _FileSystem | None = None
 
-    def write(self, meter_id: str, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        """Append the rows of one meter's readings to the files of their days; return how many were new.
+    def write(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Append one meter's rows, each with the instant of its reading, to the files of their days.
 
-        What fails is told by `commit`; until then further readings of that meter are not written.
+        Returns how many were new: a reading whose row stands there is not written again. What fails is told by
+        `commit`; until then further readings of that meter are not written.
         """
         self._written.add(meter_id)
         if meter_id in self._failed:
             return 0
         try:
-            parts = self._by_day(readings, pv_milliwatts)
+            parts = self._by_day(times_ns, rows)
             return sum(self._append(self._file(meter_id, day), *part) for day, part in parts.items())
         except DayFileError as error:
             self._failed[meter_id] = error
@@ -370,25 +437,26 @@ class DayFiles:
         """Close all files, without a commit."""
         for file in self._files.values():
             file.close()
+        if self._file_system:
+            self._file_system.close()
+            self._file_system = None
         for each in (self._files, self._unsynced, self._written, self._failed):
             each.clear()
 
-    def _by_day(
-        self, readings: Sequence[Reading], pv_milliwatts: Sequence[int]
-    ) -> dict[date, tuple[Sequence[Reading], Sequence[int]]]:
-        slots = {reading.time_ns // SLOT_NS for reading in readings}
+    def _by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+        slots = {time_ns // SLOT_NS for time_ns in times_ns}
         days = {_slot_day(slot, self._time_zone) for slot in slots}
         if len(days) == 1:
-            return {days.pop(): (readings, pv_milliwatts)}
-        parts: dict[date, tuple[list[Reading], list[int]]] = {}
-        for reading, pv in zip(readings, pv_milliwatts, strict=True):
-            part = parts.setdefault(local_day(reading.time_ns, self._time_zone), ([], []))
-            part[0].append(reading)
-            part[1].append(pv)
+            return {days.pop(): (times_ns, rows)}
+        parts: dict[date, tuple[list[int], list[str]]] = {}
+        for time_ns, row in zip(times_ns, rows, strict=True):
+            part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
+            part[0].append(time_ns)
+            part[1].append(row)
         return dict(parts)
 
-    def _append(self, file: DayFile, readings: Sequence[Reading], pv_milliwatts: Sequence[int]) -> int:
-        count = file.append(readings, pv_milliwatts)
+    def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        count = file.append(times_ns, rows)
         if file.unsynced:
             self._unsynced[file] = None
         return count
@@ -399,6 +467,8 @@ class DayFiles:
         if file is None or not file.usable():
             self._files.pop(key, None)
             self._make_room()
+            if not self._file_system:  # before anything is written that it is to vouch for
+                self._file_system = _FileSystem(self._directory)
             self._unlisted.add(meter_id)  # its creator may have been killed before the directory was synced
             file = self._files[key] = DayFile(self._directory, meter_id, day)
         self._files.move_to_end(key)
@@ -412,8 +482,12 @@ class DayFiles:
             self._unsynced.pop(file, None)
 
     def _sync_files(self) -> None:
-        for file in self._unsynced:
-            self._sync(file)
+        if len(self._unsynced) >= _MANY and self._file_system and self._file_system.sync(self._unsynced):
+            for file in self._unsynced:
+                file.set_synced()
+        else:
+            for file in self._unsynced:
+                self._sync(file)
         self._unsynced.clear()
 
     def _sync(self, file: DayFile) -> None:
@@ -433,6 +507,42 @@ class DayFiles:
         except OSError as error:
             failure = DayFileError(_sentence("write", self._directory, error))
             self._failed = dict.fromkeys(self._unlisted & self._written, failure) | self._failed
+
+
+class _FileSystem:
+    """The file system of a directory, to be synced as a whole: it tells of all errors since this was made."""
+
+    def __init__(self, directory: Path) -> None:
+        self._fd = -1
+        self._device = 0
+        with suppress(OSError):
+            self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._device = os.fstat(self._fd).st_dev
+            if _type_of(self._device) not in _SYNCED_WHOLE:
+                self.close()
+
+    def sync(self, files: Iterable[DayFile]) -> bool:
+        """Make durable what was written to these files; False if that is not known, and each is to be synced."""
+        if self._fd < 0 or any(file.device != self._device for file in files):
+            return False
+        from ctypes import CDLL  # only who has many files needs it
+
+        return bool(CDLL(None).syncfs(self._fd) == 0)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+def _type_of(device: int) -> str:
+    """The type of the file system with this device number (proc_pid_mountinfo(5)), empty if it is not known."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == number:
+            return source.split()[0]
+    return ""
 
 
 def _open_locked(path: Path) -> int:

@@ -2,8 +2,9 @@
 
 A meter has at most one message on its way. What has become due until the broker confirms it goes together
 into the next message: a reading at a time when all is well, many when the meter is behind. So readings keep
-their order, nothing has to be stored, and what is unconfirmed is bounded, whatever happens. `Fleet` decides,
-without clock, broker or files of its own; `Service` gives it the real ones.
+their order, nothing has to be stored, and what is unconfirmed is bounded, whatever happens. History is no case of
+its own: a meter that is asked for the past is one that is behind. `Fleet` decides, without clock, broker or files of
+its own; `Service` gives it the real ones.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ import argparse
 import logging
 import os
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pvsim import config, runtime
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, UNROUTABLE, Broker, Delivery, Loop, Queue, arguments, back_off
+from pvsim.errors import ConfigError
+from pvsim.history import Timeline, bar, instant_ns, parse_speed, parse_time
 from pvsim.models import PowerModel, load
 from pvsim.progress import ProgressFile, Track, file_name
-from pvsim.reading import content_type, encode, expand_ids
+from pvsim.reading import END_NS, content_type, encode, expand_ids
 
 log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
-SETTLE_S, SAVE_S, TICK_S, DRAIN_S = 30.0, 5.0, 1.0, 1.5
+SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
 DEAD_NS = 3 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
 DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
@@ -73,7 +78,9 @@ class Meter:
         "is_dead",
         "is_proven",
         "is_suspect",
+        "linger_ns",
         "meter_id",
+        "phase_ns",
         "power",
         "refusals",
         "track",
@@ -89,6 +96,19 @@ class Meter:
         self.is_busy = False
         self.refusals = 0
         self.is_proven = self.is_suspect = self.is_dead = False  # its queue
+        self.linger_ns = settings.linger_ns // settings.interval_ns * settings.interval_ns
+        self.phase_ns = 0
+
+    def spread(self, number: int, count: int) -> None:
+        """Let the meters of a fleet, of which this is one, not send all at the same moment what they have gathered."""
+        self.phase_ns = self.linger_ns // self.interval_ns * number // count * self.interval_ns
+
+    def until_ns(self, due_ns: int) -> int:
+        """Up to which instant readings are to be sent when they are due up to `due_ns`: all of a linger, or none."""
+        if not self.linger_ns:
+            return due_ns
+        ahead_ns = self.interval_ns + self.phase_ns
+        return (due_ns + ahead_ns) // self.linger_ns * self.linger_ns - self.phase_ns - 1
 
 
 class Fleet:
@@ -100,9 +120,13 @@ class Fleet:
         link: Link,
         queue_arguments: dict[str, Any],
         now_ns: int,
+        timeline: Timeline = Timeline(),  # noqa: B008  (it is immutable)
     ) -> None:
         self.meters = meters
-        self.now_ns = now_ns
+        self.now_ns = now_ns  # by the clock
+        self.due_ns = timeline.due_ns(now_ns)
+        self.is_last_call = False  # nothing more becomes due: send what was gathered, too
+        self._timeline = timeline
         self.confirmed = 0
         self.refused = 0
         self._link = link
@@ -114,19 +138,24 @@ class Fleet:
         self._unconfirmed = 0
         self._connections = 0
         self._undeclared = {meter.meter_id for meter in meters}
+        for number, meter in enumerate(meters):
+            meter.spread(number, len(meters))
 
     def tick(self, now_ns: int) -> None:
         """Send what has become due. A clock that was set back makes nothing due: those readings exist."""
-        self.now_ns = now_ns
+        self.now_ns, self.due_ns = now_ns, self._timeline.due_ns(now_ns)
         for meter in self.meters:
-            if not meter.is_busy and meter.track.next_ns(meter.interval_ns) <= now_ns:
+            if not meter.is_busy and self._has_more(meter):
                 self._enqueue(meter)
         self._look_for_dead_queues()
         self._pump()
 
     def next_tick_ns(self, now_ns: int) -> int:
-        """The next instant at which a reading becomes due."""
-        return min((now_ns // interval + 1) * interval for interval in {meter.interval_ns for meter in self.meters})
+        """When the next reading becomes due, by the clock."""
+        if self._timeline.is_over(now_ns):
+            return END_NS
+        due_ns, intervals = self._timeline.due_ns(now_ns), {meter.interval_ns for meter in self.meters}
+        return self._timeline.clock_ns(min((due_ns // interval + 1) * interval for interval in intervals))
 
     def up(self) -> None:
         """There is a new connection, and nothing is under way on it.
@@ -136,8 +165,6 @@ class Fleet:
         self._connections += 1
         self._unconfirmed = 0
         self._ready.clear()
-        self._untried.clear()
-        self._on_trial = None
         for meter in self.meters:
             meter.is_busy = meter.is_proven = meter.is_suspect = False
             if meter.is_dead:
@@ -148,6 +175,8 @@ class Fleet:
 
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
+        self._on_trial = None
+        self._untried.clear()
         for meter in self.meters:
             meter.track.go_back()
 
@@ -156,14 +185,20 @@ class Fleet:
         for meter in self.meters:
             meter.track.settle()
 
-    def is_done(self, instant_ns: int) -> bool:
-        """Whether every reading up to this instant is confirmed."""
-        return all(meter.track.next_ns(meter.interval_ns) > instant_ns for meter in self.meters)
+    def is_done(self) -> bool:
+        """Whether every reading that is due is confirmed."""
+        return all(meter.track.next_ns(meter.interval_ns) > self.due_ns for meter in self.meters)
 
     def behind(self) -> int:
         """How many meters have readings that should have been confirmed a second ago."""
-        late_ns = self.now_ns - 10**9
-        return sum(meter.track.next_ns(meter.interval_ns) <= late_ns for meter in self.meters)
+        late_ns = self._timeline.due_ns(self.now_ns - 10**9)
+        return sum(meter.track.next_ns(meter.interval_ns) <= meter.until_ns(late_ns) for meter in self.meters)
+
+    def _has_more(self, meter: Meter) -> bool:
+        return meter.track.next_ns(meter.interval_ns) <= self._until_ns(meter)
+
+    def _until_ns(self, meter: Meter) -> int:
+        return self.due_ns if self.is_last_call else meter.until_ns(self.due_ns)
 
     def _enqueue(self, meter: Meter) -> None:
         meter.is_busy = True
@@ -177,7 +212,7 @@ class Fleet:
 
     def _send(self, meter: Meter) -> None:
         self._skip_old(meter)
-        instants = meter.track.upcoming(self.now_ns, meter.interval_ns, meter.batch)
+        instants = meter.track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
         if not instants:
             meter.is_busy = False
             return
@@ -191,7 +226,7 @@ class Fleet:
     def _skip_old(self, meter: Meter) -> None:
         if meter.backlog_ns is None:
             return
-        oldest_ns = self.now_ns - meter.backlog_ns
+        oldest_ns = self.due_ns - meter.backlog_ns
         if meter.track.next_ns(meter.interval_ns) < oldest_ns:
             log.info("%s skips the readings that are older than its backlog allows.", meter.meter_id)
             meter.track.skip_to(oldest_ns - 1)
@@ -215,7 +250,7 @@ class Fleet:
             log.info("The queue %s has room again.", meter.meter_id)
             meter.refusals = 0
             self.refused -= 1
-        if meter.track.next_ns(meter.interval_ns) <= self.now_ns:
+        if self._has_more(meter):
             self._ready.append(meter)
         else:
             meter.is_busy = False
@@ -315,6 +350,7 @@ class Options(NamedTuple):
     broker: config.BrokerSettings
     meters: Mapping[str, config.MeterSettings]
     progress: Path | None
+    timeline: Timeline
 
 
 class Service:
@@ -328,18 +364,22 @@ class Service:
         self._broker = Broker(options.broker, self._loop, self)
         self._file = ProgressFile(options.progress) if options.progress else None
         self._tracks = self._file.load() if self._file else {}
-        self.fleet = Fleet(
-            [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()],
-            self._broker, arguments(options.broker), now_ns,
-        )  # fmt: skip
+        self._timeline = options.timeline
+        meters = [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()]
+        self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
+        self.fleet = Fleet(meters, self._broker, arguments(options.broker), now_ns, self._timeline)
         self._stop_ns: int | None = None
+        self._began_s = time.monotonic()
+        self._first_ns = options.timeline.start_ns or now_ns
+        self._has_bar = self._timeline.end_ns is not None and sys.stderr.isatty()
 
     def _meter(self, meter_id: str, settings: config.MeterSettings, now_ns: int) -> Meter:
         track = self._tracks.get(meter_id)
         if track is None:
-            track = self._tracks[meter_id] = Track(now_ns)
+            start_ns = self._timeline.start_ns
+            track = self._tracks[meter_id] = Track(now_ns if start_ns is None else start_ns - 1)
         else:
-            track.start(now_ns)
+            track.start(now_ns, self._timeline.has_stops)
         return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
 
     def run(self) -> None:
@@ -351,6 +391,8 @@ class Service:
         self._tick()
         self._every(SETTLE_S, self.fleet.settle)
         self._every(SAVE_S, self._save)
+        if self._timeline.end_ns is not None:
+            self._every(END_S, self._look_for_the_end)
         self._host.ready()
         self._loop.run()
 
@@ -388,7 +430,32 @@ class Service:
             self._host.status(self._status())
         self._host.alive()
         wait_s = (self.fleet.next_tick_ns(now_ns) - self._clock()) / 1e9
-        self._loop.later(min(wait_s, TICK_S), self._tick)
+        shortest_s = FAST_TICK_S if self._timeline.speed else 0.0
+        self._loop.later(max(shortest_s, min(wait_s, TICK_S)), self._tick)
+
+    def _look_for_the_end(self) -> None:
+        """There is one: when all up to it is due and confirmed, nothing is left to do."""
+        now_ns = self._clock()
+        if self._has_bar:
+            self._show_bar()
+        if self._stop_ns is not None or not self._timeline.is_over(now_ns):
+            return
+        if not self.fleet.is_last_call:
+            self.fleet.is_last_call = True
+            self.fleet.tick(now_ns)
+        if self.fleet.is_done():
+            self._stop_ns = now_ns
+            self._host.stopping()
+            log.info("All readings asked for are confirmed, %d of them by this run.", self.fleet.confirmed)
+            self._finish()
+
+    def _show_bar(self) -> None:
+        first_ns, end_ns, tracks = self._first_ns, self._timeline.end_ns, self._tracks.values()
+        assert end_ns is not None
+        done_ns = sum(max(0, min(track.confirmed_ns + 1, end_ns) - first_ns) for track in tracks)
+        share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(tracks)))
+        text = bar(share, self.fleet.confirmed, time.monotonic() - self._began_s)
+        print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     def _status(self) -> str:
         fleet = self.fleet
@@ -412,12 +479,13 @@ class Service:
         self._stop_ns = now_ns = self._clock()
         self._host.stopping()
         log.info("Stopping.")
+        self.fleet.is_last_call = True
         self.fleet.tick(now_ns)
         self._wait_until_done(time.monotonic() + DRAIN_S)
 
     def _wait_until_done(self, deadline: float) -> None:
         assert self._stop_ns is not None
-        if self.fleet.is_done(self._stop_ns) or not self._broker.is_up or time.monotonic() > deadline:
+        if self.fleet.is_done() or not self._broker.is_up or time.monotonic() > deadline:
             self._finish()
         else:
             self._loop.later(0.01, partial(self._wait_until_done, deadline))
@@ -463,6 +531,26 @@ def parser() -> argparse.ArgumentParser:
         help="seconds between two readings of a meter (default: interval of the simulation file, else 1)",
     )
     parser.add_argument(
+        "--from",
+        dest="since",
+        type=parse_time,
+        metavar="TIME",
+        help="publish the past from then on, as fast as it goes: 2026-01-01, local or with +02:00, or epoch seconds",
+    )
+    parser.add_argument(
+        "--to",
+        dest="until",
+        type=parse_time,
+        metavar="TIME",
+        help="end when all readings before that time are confirmed",
+    )
+    parser.add_argument(
+        "--speed",
+        type=parse_speed,
+        metavar="FACTOR",
+        help="let time go by so many times as fast, from --from or else from now on",
+    )
+    parser.add_argument(
         "--state-dir",
         type=Path,
         metavar="DIR",
@@ -481,9 +569,20 @@ def prepare(given: argparse.Namespace) -> Options:
     meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
     if given.interval is not None:
         meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
+    timeline = _timeline(given, config.zone(simulation.timezone))
+    if timeline.is_history:  # whoever asks for the past wants all of it
+        meters = {meter_id: replace(settings, backlog_ns=None) for meter_id, settings in meters.items()}
+    specs = [*(given.meter_ids or []), *([timeline.name] if timeline.is_history else [])]
     directory = given.state_dir and Path(given.state_dir).absolute()
-    progress = directory / file_name(given.meter_ids or []) if directory else None
-    return Options(config.load_broker(given.configuration_file), meters, progress)
+    progress = directory / file_name(specs) if directory else None
+    return Options(config.load_broker(given.configuration_file), meters, progress, timeline)
+
+
+def _timeline(given: argparse.Namespace, time_zone: tzinfo | None) -> Timeline:
+    start_ns, end_ns = (each if each is None else instant_ns(each, time_zone) for each in (given.since, given.until))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigError("--from is not before --to; give the earlier time first.")
+    return Timeline(start_ns, end_ns, given.speed)
 
 
 def serve(options: Options, host: runtime.Host) -> None:

@@ -79,14 +79,14 @@ class Track:
         """The meter is told to stop: its last reading is that of `now_ns`, confirmed yet or not."""
         self.stopped_ns = now_ns
 
-    def start(self, now_ns: int) -> None:
-        """The meter starts again: after a stop with a gap, after a quick restart or a crash without one.
+    def start(self, now_ns: int, has_stops: bool = True) -> None:
+        """The meter starts again: after a stop with a gap, if it `has_stops`; after a quick restart or a crash without.
 
         Nobody watched the broker meanwhile, so what was not settled is sent again, but for an instant restart.
         """
         if self.stopped_ns is None or not 0 <= now_ns - self.stopped_ns < INSTANT_NS:
             self.go_back()
-        if self.stopped_ns is not None and now_ns - self.stopped_ns > RESTART_NS:
+        if has_stops and self.stopped_ns is not None and now_ns - self.stopped_ns > RESTART_NS:
             self.gaps.append((self.stopped_ns, now_ns))
             self._forget_old_gaps()
         self.stopped_ns = None

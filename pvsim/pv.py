@@ -31,10 +31,10 @@ from pvsim.broker import (
     back_off,
     rejected_arguments,
 )
-from pvsim.dayfile import DayFiles
+from pvsim.dayfile import DayFiles, format_block, format_row
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
-from pvsim.reading import REJECTED, Reading, decode, expand_ids
+from pvsim.reading import REJECTED, decode, decode_block, expand_ids
 
 log = logging.getLogger("pvsim.pv")
 
@@ -58,8 +58,9 @@ class Meter:
         "is_silent",
         "meter_id",
         "power",
-        "readings",
+        "rows",
         "tags",
+        "times_ns",
         "trouble",
         "waits",
     )
@@ -77,8 +78,23 @@ class Meter:
 
     def forget(self) -> None:
         """Nothing is pending."""
-        self.readings: list[Reading] = []
+        self.times_ns: list[int] = []
+        self.rows: list[str] = []
         self.tags: list[int] = []
+
+    def add(self, body: bytes) -> int:
+        """Compute the rows of a message, and keep them for the next commit; returns how many, or NotAReading."""
+        times_ns, rows = self._rows(body)
+        self.times_ns += times_ns
+        self.rows += rows
+        return len(rows)
+
+    def _rows(self, body: bytes) -> tuple[Sequence[int], list[str]]:
+        if b"\n" in body and (block := decode_block(body, self.meter_id)):
+            return block.times_ns, format_block(self.meter_id, block, self.power(block.times_ns))
+        readings = decode(body, self.meter_id)
+        times_ns = [reading.time_ns for reading in readings]
+        return times_ns, list(map(format_row, readings, self.power(times_ns)))
 
 
 class SetAside:
@@ -184,14 +200,13 @@ class Recorder:
             meter.waits = False
             log.info("Takes over %s from another PV service.", meter.meter_id)
         try:
-            readings = decode(delivery.body, delivery.queue)
+            count = meter.add(delivery.body)
         except NotAReading as reason:
             self._put_aside(delivery, str(reason))
             return
-        meter.readings += readings
         meter.tags.append(delivery.tag)
         self._dirty[meter.meter_id] = meter
-        self._commit_soon(len(readings))
+        self._commit_soon(count)
 
     def on_cancelled(self, queue: str) -> None:
         """A queue was deleted."""
@@ -262,7 +277,7 @@ class Recorder:
         """Commit what some meters have pending; between them the loop goes on, for a first commit opens many files."""
         self._commit_is_due = False
         dirty = {meter_id: self._dirty.pop(meter_id) for meter_id in list(islice(self._dirty, MOST_COMMITTED))}
-        self._pending = sum(len(meter.readings) for meter in self._dirty.values())
+        self._pending = sum(len(meter.rows) for meter in self._dirty.values())
         if self._dirty:
             self._commit_next()
         failed = self._write(dirty)
@@ -272,10 +287,9 @@ class Recorder:
 
     def _write(self, dirty: Mapping[str, Meter]) -> dict[str, DayFileError]:
         """Make the rows of these meters durable; what is in the result is not."""
-        written = {}
-        for meter_id, meter in dirty.items():
-            power = meter.power([reading.time_ns for reading in meter.readings])
-            written[meter_id] = self._files.write(meter_id, meter.readings, power)
+        written = {
+            meter_id: self._files.write(meter_id, meter.times_ns, meter.rows) for meter_id, meter in dirty.items()
+        }
         failed = self._files.commit()
         self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
         return failed
@@ -283,7 +297,7 @@ class Recorder:
     def _acknowledge(self, meters: Sequence[Meter]) -> None:
         self._ack([tag for meter in meters for tag in meter.tags])
         for meter in meters:
-            self._last_ns = meter.readings[-1].time_ns
+            self._last_ns = meter.times_ns[-1]
             meter.forget()
             if meter.failures:
                 log.info("The rows of %s are written again.", meter.meter_id)

@@ -1,7 +1,8 @@
 """A reading, meter ids, and the bytes on the wire.
 
 Everything that comes in is checked here, once: what gets past `decode` is a reading, whoever sent it. Numbers
-are kept exact (integers and Decimal, never float), so that a row can be compared with what was sent.
+are kept exact (integers and Decimal, never float), so that a row can be compared with what was sent. A body as
+`encode` writes it, which is nearly every one, is read as a whole by `decode_block`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pvsim.errors import IdError, NotAReading
 SECOND_NS = 10**9
 END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have no four-digit year
 MAX_POWER_W = Decimal(10**12)
+_MAX_MILLIWATTS = 10**15
 MAX_BODY_BYTES = 4 * 2**20
 JSON, NDJSON = "application/json", "application/x-ndjson"
 REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
@@ -35,6 +37,13 @@ class Reading(NamedTuple):
     meter_id: str
     time_ns: int
     power_w: Decimal
+
+
+class Block(NamedTuple):
+    """Readings of one meter, a column each. `times_ns`: ns since the epoch; `milliwatts`: whole mW."""
+
+    times_ns: Sequence[int]
+    milliwatts: Sequence[int]
 
 
 def check_id(text: str) -> str:
@@ -73,6 +82,34 @@ def fixed_text(scaled: int, decimals: int) -> str:
     return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
 
 
+_THOUSANDTHS = [fixed_text(each, 3)[1:] for each in range(1000)]  # "", ".001", …, ".999"
+_PADDED = [f".{each:03}" for each in range(1000)]
+
+
+def watts_texts(milliwatts: Sequence[int]) -> list[str]:
+    """`fixed_text` with three decimals of each."""
+    if min(milliwatts, default=0) < 0:
+        return [fixed_text(each, 3) for each in milliwatts]
+    return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
+
+
+def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
+    """`fixed_text` with six decimals of each."""
+    if min(milliwatts, default=0) < 0:
+        return [fixed_text(each, 6) for each in milliwatts]
+    return [
+        f"{each // 1_000_000}{_PADDED[each // 1000 % 1000]}{_THOUSANDTHS[each % 1000][1:]}"
+        if each % 1000
+        else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
+        for each in milliwatts
+    ]
+
+
+def times_texts(times_ns: Sequence[int]) -> list[str]:
+    """`time_text` of each."""
+    return [time_text(each) if each % SECOND_NS else str(each // SECOND_NS) for each in times_ns]
+
+
 def decimal_text(value: Decimal) -> str:
     """The shortest exact plain text of a finite number: no exponent, no trailing zeros, no minus zero."""
     text = f"{value:f}"
@@ -86,18 +123,43 @@ def time_text(time_ns: int) -> str:
     return fixed_text(time_ns, 9)
 
 
+_START, _MIDDLE, _END = '{"meter_id": "%s", "value": ', ', "time_s": ', "}"
+
+
 def encode(meter_id: str, instants_ns: Sequence[int], milliwatts: Sequence[int]) -> bytes:
     """The body of a message with these readings: one JSON object, or one a line if there are several."""
-    start = f'{{"meter_id": "{meter_id}", "value": '
-    return "\n".join(
-        f'{start}{fixed_text(power, 3)}, "time_s": {time_text(instant)}}}'
-        for instant, power in zip(instants_ns, milliwatts, strict=True)
-    ).encode()
+    start = _START % meter_id
+    columns = zip(watts_texts(milliwatts), times_texts(instants_ns), strict=True)
+    return "\n".join([f"{start}{power}{_MIDDLE}{instant}{_END}" for power, instant in columns]).encode()
 
 
 def content_type(readings: int) -> str:
     """The content type of a body of this many readings."""
     return JSON if readings == 1 else NDJSON
+
+
+def decode_block(body: bytes, queue: str) -> Block | None:
+    """The readings in a body that is, byte for byte, what `encode` writes for `queue`; None for any other body.
+
+    The numbers are guessed as if it were, and then encoded: the same bytes prove them right.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        return None
+    start = _START % queue
+    text = body.decode("latin-1")[len(start) : -len(_END)]
+    cells = text.replace(f"{_END}\n{start}", "\n").replace(_MIDDLE, "\n").split("\n")
+    try:
+        milliwatts = [round(1000 * value) for value in map(float, cells[::2])]
+        times_ns = [second * SECOND_NS for second in map(int, cells[1::2])]
+    except (ValueError, OverflowError):
+        return None
+    is_in_range = (
+        len(times_ns) == len(milliwatts)
+        and min(times_ns) >= 0
+        and max(times_ns) < END_NS
+        and max(map(abs, milliwatts)) <= _MAX_MILLIWATTS
+    )
+    return Block(times_ns, milliwatts) if is_in_range and encode(queue, times_ns, milliwatts) == body else None
 
 
 def decode(body: bytes, queue: str) -> list[Reading]:

@@ -27,7 +27,7 @@ from pvsim import __version__
 from pvsim.errors import ConfigError, PvsimError
 
 UMASK = 0o027  # the group may read day files, others may not
-MOST_FILES = 4096  # python-daemon 2.3 keeps a set of every descriptor that the hard limit allows
+MOST_FILES = 12_288  # day files of 10,000 meters; python-daemon 2.3 keeps a set of all that the hard limit allows
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
 

@@ -3,10 +3,12 @@
 #
 #   sudo sh tests/run.sh                             all of them; installs what they need
 #   sh tests/run.sh unit|broker|package [ARG ...]    one part; further arguments go to pytest
+#   sh tests/run.sh bench [ARG ...]                  how fast it is (not one of all); --help tells the arguments
 #
 #   unit       ruff, mypy --strict, and the tests that need no broker and no clock
 #   broker     the services with a RabbitMQ node of their own
 #   package    the Debian package in booted Debian 12 and 13 machines (root only)
+#   bench      a table of figures and targets, measured beside two plainer ways and a C client
 #
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache. The first part that fails ends the run.
@@ -99,6 +101,11 @@ package() {
     run_pytest -n 2 --dist loadgroup tests/package "$@"
 }
 
+bench() {
+    need rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev
+    /usr/bin/python3 -m tests.bench "$@"
+}
+
 leave() {
     start_services_again
     rm -rf "$temporary"
@@ -121,6 +128,10 @@ trap 'exit 130' INT TERM
 case ${1-all} in
     all) for part in unit broker package; do "$part"; done ;;
     unit | broker | package) "$@" ;;
-    *) fail "there is no part '$1'; the parts are unit, broker and package" ;;
+    bench)
+        "$@"
+        exit
+        ;;
+    *) fail "there is no part '$1'; the parts are unit, broker, package and bench" ;;
 esac
 say 'All of it passed'

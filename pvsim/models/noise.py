@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from operator import eq
 from struct import Struct
 
 _SECOND_NS = 10**9
@@ -32,6 +33,8 @@ def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
         return _NUMBERS.unpack(digest.digest())
 
     def numbers(instants_ns: Sequence[int]) -> list[int]:
+        if _are_successive_seconds(instants_ns):
+            return of_seconds(instants_ns[0] // _SECOND_NS, len(instants_ns))
         found, at = [], None
         lanes: tuple[int, ...] = ()
         for instant in instants_ns:
@@ -42,4 +45,17 @@ def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
             found.append(lanes[second % _LANES])
         return found
 
+    def of_seconds(first: int, count: int) -> list[int]:
+        found: list[int] = []
+        for number in range(first // _LANES, (first + count - 1) // _LANES + 1):
+            found += block(number, 0)
+        return found[first % _LANES : first % _LANES + count]
+
     return numbers
+
+
+def _are_successive_seconds(instants_ns: Sequence[int]) -> bool:
+    if len(instants_ns) < _LANES or instants_ns[0] % _SECOND_NS:
+        return False
+    seconds = range(instants_ns[0], instants_ns[0] + len(instants_ns) * _SECOND_NS, _SECOND_NS)
+    return instants_ns == seconds if isinstance(instants_ns, range) else all(map(eq, instants_ns, seconds))

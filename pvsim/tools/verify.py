@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +35,7 @@ from pvsim.dayfile import (
     sum_w,
 )
 from pvsim.errors import ConfigError
+from pvsim.history import Time, instant_ns, parse_time
 from pvsim.models import PowerModel, load, solar
 from pvsim.reading import END_NS, SECOND_NS, Reading, decimal_text, fixed_text, time_text
 
@@ -403,11 +404,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--from",
         dest="since",
-        type=_time,
+        type=parse_time,
         metavar="TIME",
         help="expect rows from then on: 2025-06-01T12:00:00, local or with +02:00, or epoch seconds",
     )
-    parser.add_argument("--to", dest="until", type=_time, metavar="TIME", help="expect rows before that time")
+    parser.add_argument("--to", dest="until", type=parse_time, metavar="TIME", help="expect rows before that time")
     parser.add_argument(
         "--stopped",
         action="append",
@@ -432,11 +433,11 @@ def run(options: argparse.Namespace) -> int:
     """Check the files; 0 if all is well, 1 if not. ConfigError if a file cannot be read or is no day file."""
     simulation = config.load_simulation(options.simulation_file, None)
     time_zone = config.zone(options.timezone or simulation.timezone)
-    since_ns = None if options.since is None else _instant(options.since, time_zone)
-    until_ns = None if options.until is None else _instant(options.until, time_zone)
+    since_ns = None if options.since is None else instant_ns(options.since, time_zone)
+    until_ns = None if options.until is None else instant_ns(options.until, time_zone)
     if since_ns is not None and until_ns is not None and since_ns >= until_ns:
         raise ConfigError("--from is not before --to; give the earlier time first.")
-    stops = [(_instant(start, time_zone), _instant(end, time_zone)) for start, end in options.stopped]
+    stops = [(instant_ns(start, time_zone), instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
     reports: list[Report] = []
     for meter_id, days in _by_meter(options.files).items():
@@ -511,34 +512,11 @@ def _option(key: config.Key) -> Callable[[str], Any]:
     return parse
 
 
-def _time(text: str) -> datetime | Decimal:
-    """A time as the user writes it: seconds since the epoch or ISO 8601."""
-    try:
-        seconds = Decimal(text)
-        if 0 <= seconds <= END_NS // SECOND_NS:
-            return seconds
-    except InvalidOperation:
-        with suppress(ValueError):
-            time = datetime.fromisoformat(text)
-            if time.year >= 1970:
-                return time
-    raise ArgumentTypeError(f"{text!r} is no time; give one such as 2025-06-01T12:00:00+02:00.")
-
-
-def _time_span(text: str) -> tuple[datetime | Decimal, datetime | Decimal]:
+def _time_span(text: str) -> tuple[Time, Time]:
     start, dots, end = text.partition("..")
     if not dots:
         raise ArgumentTypeError(f"{text!r} is no span of time; give two times with .. between them.")
-    return _time(start), _time(end)
-
-
-def _instant(time: datetime | Decimal, time_zone: tzinfo | None) -> int:
-    """ns since the epoch; a time without an offset is local."""
-    if isinstance(time, Decimal):
-        return int(time * SECOND_NS)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=time_zone) if time_zone else time.astimezone()
-    return max(0, (time - _EPOCH) // timedelta(microseconds=1) * 1000)
+    return parse_time(start), parse_time(end)
 
 
 def _moment(time_ns: int, time_zone: tzinfo | None) -> str:

@@ -344,6 +344,7 @@ SIMULATION_ERRORS = [
     ("interval = .", INTERVAL),
     ("interval = nan", INTERVAL),
     ("backlog = -1", "is not a backlog; give seconds, 0 or more, or nothing for no limit."),
+    ("linger = 3601", "is not a time to gather readings; give seconds from 0 to 3600, whole milliseconds."),
     ("batch = 10001", "is not a number of readings; give a whole number from 1 to 10000."),
     ("[pv]\npeak_kw =", KW),
     ("[pv]\npeak_kw = nan", KW),

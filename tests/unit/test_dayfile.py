@@ -28,6 +28,7 @@ from pvsim.dayfile import (
     DayFiles,
     Row,
     file_name,
+    format_block,
     format_row,
     local_day,
     parse_file_name,
@@ -35,7 +36,7 @@ from pvsim.dayfile import (
     sum_w,
 )
 from pvsim.errors import DayFileError
-from pvsim.reading import END_NS, Reading
+from pvsim.reading import END_NS, Block, Reading
 
 SECOND = 10**9
 DAY = date(2025, 11, 22)
@@ -85,6 +86,11 @@ NO_ROWS = [
 ]
 
 
+def timed_rows(some: Sequence[Reading], pv_milliwatts: Sequence[int]) -> tuple[list[int], list[str]]:
+    """What is written of readings: their instants and rows."""
+    return [each.time_ns for each in some], list(map(format_row, some, pv_milliwatts))
+
+
 def readings(*seconds: float, value: str = "5") -> list[Reading]:
     return [Reading("Meter_0", START + int(each * SECOND), Decimal(value)) for each in seconds]
 
@@ -110,7 +116,7 @@ def files(tmp_path: Path) -> Iterator[DayFiles]:
 
 def put(files: DayFiles, some: Sequence[Reading], meter_id: str = "Meter_0") -> int:
     """Write and commit, which must work; return how many rows were new."""
-    count = files.write(meter_id, some, [1000] * len(some))
+    count = files.write(meter_id, *timed_rows(some, [1000] * len(some)))
     assert files.commit() == {}
     return count
 
@@ -124,6 +130,14 @@ def test_row(time_ns: int, power_w: str, pv_milliwatts: int, line: str) -> None:
     reading = Reading("Meter_0", time_ns, Decimal(power_w))
     assert format_row(reading, pv_milliwatts) == line
     assert parse_row(line) == Row(*reading, pv_milliwatts, Decimal(line.rsplit(",", 1)[1]))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, END_NS - 1), *[st.integers(-(10**15), 10**15)] * 2])))
+def test_block_of_rows(readings: list[tuple[int, int, int]]) -> None:
+    """A block has the rows that its readings have one by one."""
+    one_by_one = [format_row(Reading("M", time, Decimal(power) / 1000), pv) for time, power, pv in readings]
+    times, powers, pvs = ([each[column] for each in readings] for column in range(3))
+    assert format_block("M", Block(times, powers), pvs) == one_by_one
 
 
 @pytest.mark.parametrize("line", NO_ROWS)
@@ -361,8 +375,8 @@ def test_one_digit_more(tmp_path: Path) -> None:
 def test_other_pv_power(files: DayFiles, tmp_path: Path) -> None:
     """A reading is the same, whatever PV power goes with it now: its row stays as it is."""
     put(files, readings(0, 1))
-    assert files.write("Meter_0", readings(0, 1), [2000, 500]) == 0
-    assert files.write("Meter_0", readings(1), [2000]) == 0
+    assert files.write("Meter_0", *timed_rows(readings(0, 1), [2000, 500])) == 0
+    assert files.write("Meter_0", *timed_rows(readings(1), [2000])) == 0
     assert [line.split(",")[3] for line in rows(tmp_path / NAME)] == ["0.001", "0.001"]
 
 
@@ -461,8 +475,8 @@ def test_foreign_file(files: DayFiles, tmp_path: Path, content: bytes) -> None:
     """A file with another header is left alone; the error says so, and others go on."""
     path = tmp_path / NAME
     path.write_bytes(content)
-    assert files.write("Meter_0", readings(0), [0]) == 0
-    assert files.write("Meter_1", [Reading("Meter_1", START, Decimal(1))], [0]) == 1
+    assert files.write("Meter_0", *timed_rows(readings(0), [0])) == 0
+    assert files.write("Meter_1", *timed_rows([Reading("Meter_1", START, Decimal(1))], [0])) == 1
     failed = files.commit()
     assert list(failed) == ["Meter_0"]
     assert str(failed["Meter_0"]).startswith(f"{path} is left as it is: its first line is not meter_id,time_s,")
@@ -490,7 +504,7 @@ def test_locked_file(files: DayFiles, tmp_path: Path) -> None:
     """A file that somebody else writes is left alone until they are done."""
     put(files, readings(0))
     other = DayFiles(tmp_path, UTC)
-    assert other.write("Meter_0", readings(1), [0]) == 0
+    assert other.write("Meter_0", *timed_rows(readings(1), [0])) == 0
     assert str(other.commit()["Meter_0"]).startswith(f"{tmp_path / NAME} is locked: another process writes it")
     files.close()
     assert put(other, readings(1)) == 1
@@ -511,7 +525,7 @@ def test_no_regular_file(files: DayFiles, tmp_path: Path, kind: str) -> None:
         path.mkdir()
     else:
         os.mkfifo(path)
-    assert files.write("Meter_0", readings(0), [0]) == 0
+    assert files.write("Meter_0", *timed_rows(readings(0), [0])) == 0
     error = str(files.commit()["Meter_0"])
     assert str(path) in error
     assert {"fifo": "is not a regular file", "directory": "move that directory away"}.get(
@@ -523,7 +537,7 @@ def test_no_regular_file(files: DayFiles, tmp_path: Path, kind: str) -> None:
 def test_no_directory(tmp_path: Path) -> None:
     """A missing directory is a sentence, and no more than that once it is there."""
     files = DayFiles(tmp_path / "absent", UTC)
-    files.write("Meter_0", readings(0), [0])
+    files.write("Meter_0", *timed_rows(readings(0), [0]))
     assert "create the directory" in str(files.commit()["Meter_0"])
     (tmp_path / "absent").mkdir()
     assert put(files, readings(0)) == 1
@@ -577,8 +591,8 @@ def test_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     before = open_files()
     for again in range(2):
         for day in range(5):
-            files.write("Meter_0", readings(day * 86400, day * 86400 + again), [0, 0])
-    assert open_files() == before + 2
+            files.write("Meter_0", *timed_rows(readings(day * 86400, day * 86400 + again), [0, 0]))
+    assert open_files() == before + 2 + 1  # and the directory
     assert files.commit() == {}
     assert {f"{path.name} {path.stat().st_size}" for path in tmp_path.iterdir()} <= set(synced)
     assert [len(rows(path)) for path in sorted(tmp_path.iterdir())] == [2] * 5
@@ -596,7 +610,7 @@ def test_what_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ([2], [f"{NAME} {sizes[1]}"]),
         ([2], []),
     ):
-        files.write("Meter_0", readings(*some), [1000] * len(some))
+        files.write("Meter_0", *timed_rows(readings(*some), [1000] * len(some)))
         assert synced == []
         files.commit()
         assert synced == wanted
@@ -605,6 +619,52 @@ def test_what_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert put(files, readings(2)) == 0
     assert synced == [f"{NAME} {sizes[1]}", tmp_path.name]
     files.close()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_many_files_are_synced_at_once(works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One syncfs, where the file system is known to do it right, and does; else each file, as ever."""
+    synced = spy_on_fsync(monkeypatch)
+    whole: list[int] = []
+    sync = dayfile._FileSystem.sync
+
+    def spy(system: dayfile._FileSystem, some: Sequence[DayFile]) -> bool:
+        whole.append(len(some))
+        return works and sync(system, some)
+
+    monkeypatch.setattr(dayfile._FileSystem, "sync", spy)
+    files = DayFiles(tmp_path, UTC)
+    ids = [f"M_{number}" for number in range(20)]
+    for meter_id in ids:
+        files.write(meter_id, *timed_rows([Reading(meter_id, START, Decimal(1))], [0]))
+    assert synced == []
+    assert files.commit() == {}
+    is_known = dayfile._type_of(tmp_path.stat().st_dev) in dayfile._SYNCED_WHOLE
+    each = [] if works and is_known else [f"{path.name} {path.stat().st_size}" for path in sorted(tmp_path.iterdir())]
+    assert sorted(synced) == sorted([*each, tmp_path.name])
+    assert whole == [20]
+    files.close()
+
+
+def test_a_cut_back_file_is_not_synced(files: DayFiles) -> None:
+    """What one file could not write is not taken for durable when all the others are."""
+    put(files, readings(0))
+    (file,) = files._files.values()
+    with pytest.raises(DayFileError):
+        file._fail(OSError(28, "full"))
+    size = file._durable_size
+    file._size += 5
+    file.set_synced()
+    assert file._durable_size == size
+
+
+def test_far_look_up(files: DayFiles, reads: list[int]) -> None:
+    """In a file in order, what stands far back is found with few small reads, however long the file is."""
+    put(files, readings(*range(2000)))
+    reads.clear()
+    assert put(files, readings(10, 11, 12)) == 0
+    assert put(files, readings(0)) == 0
+    assert len(reads) < 40
 
 
 # Anything.
@@ -636,7 +696,7 @@ def test_any_content(content: bytes) -> None:
             assert path.read_bytes() == content
             return
         new = readings(0, 1.5, 3)
-        count = file.append(new, [1000] * 3)
+        count = file.append(*timed_rows(new, [1000] * 3))
         file.sync()
         file.close()
         after = path.read_bytes()
@@ -674,7 +734,7 @@ def test_any_history(first_ns: int, steps: list[tuple[str, list[int]]], chance: 
         sizes: dict[Path, int] = {}
         for step, numbers in steps:
             if step == "write":
-                files.write("Meter_0", [pool[each] for each in numbers], [1000] * len(numbers))
+                files.write("Meter_0", *timed_rows([pool[each] for each in numbers], [1000] * len(numbers)))
                 pending |= {pool[each] for each in numbers}
             elif step == "commit":
                 assert files.commit() == {}

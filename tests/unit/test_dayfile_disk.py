@@ -31,13 +31,18 @@ ROW_BYTES = len("Meter_0,1763769600,5,0.001,6\n")
 BATCH = 300
 
 
+def timed_rows(some: Sequence[Reading], pv_milliwatts: Sequence[int]) -> tuple[list[int], list[str]]:
+    """What is written of readings: their instants and rows."""
+    return [each.time_ns for each in some], list(map(format_row, some, pv_milliwatts))
+
+
 def readings(seconds: Sequence[int]) -> list[Reading]:
     return [Reading("Meter_0", START + each * SECOND, Decimal(5)) for each in seconds]
 
 
 def write(files: DayFiles, seconds: Sequence[int]) -> str:
     """Write and commit; return what went wrong."""
-    files.write("Meter_0", readings(seconds), [1000] * len(seconds))
+    files.write("Meter_0", *timed_rows(readings(seconds), [1000] * len(seconds)))
     return str(files.commit().get("Meter_0", ""))
 
 
@@ -105,10 +110,10 @@ def test_other_meters_go_on(files: DayFiles, tmp_path: Path) -> None:
     """What fails for one meter fails as a whole, all its messages of that commit, and for that meter alone."""
     others = [Reading("Meter_1", each.time_ns, each.power_w) for each in readings(range(3))]
     with file_size_limit(len(content(range(20)))):
-        assert files.write("Meter_0", readings(range(10)), [0] * 10) == 10
-        assert files.write("Meter_0", readings(range(10, 30)), [0] * 20) == 0
-        assert files.write("Meter_0", readings(range(30, 31)), [0]) == 0
-        assert files.write("Meter_1", others, [0] * 3) == 3
+        assert files.write("Meter_0", *timed_rows(readings(range(10)), [0] * 10)) == 10
+        assert files.write("Meter_0", *timed_rows(readings(range(10, 30)), [0] * 20)) == 0
+        assert files.write("Meter_0", *timed_rows(readings(range(30, 31)), [0])) == 0
+        assert files.write("Meter_1", *timed_rows(others, [0] * 3)) == 3
         assert list(files.commit()) == ["Meter_0"]
         assert (tmp_path / NAME).read_text() == ""
     assert (tmp_path / "Meter_1-2025-11-22.csv").read_text().count("\n") == 4
@@ -184,7 +189,7 @@ def test_fsync_of_a_shortened_file_fails(files: DayFiles, tmp_path: Path, monkey
     """Cutting back never makes a file longer."""
     path = tmp_path / NAME
     assert not write(files, range(3))
-    files.write("Meter_0", readings(range(3, 5)), [1000] * 2)
+    files.write("Meter_0", *timed_rows(readings(range(3, 5)), [1000] * 2))
     path.write_text(content(range(1)))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing(errno.EIO))
@@ -211,7 +216,7 @@ def test_cutting_back_fails(files: DayFiles, tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", spy)
-        files.write("Meter_0", readings(range(1)), [1000])
+        files.write("Meter_0", *timed_rows(readings(range(1)), [1000]))
     assert synced == [content(range(3))]
     assert not write(files, range(5))
     assert path.read_text() == content(range(5))
@@ -282,7 +287,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
     files = DayFiles(tmp_path, UTC)
     tracemalloc.start()
     assert not write(files, [2500, 2999])
-    files.write("Meter_0", [Reading("Meter_0", START + tenth // 2, Decimal(5))], [0])
+    files.write("Meter_0", *timed_rows([Reading("Meter_0", START + tenth // 2, Decimal(5))], [0]))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert files.commit() == {}
@@ -296,7 +301,7 @@ def test_kill(tmp_path: Path) -> None:
     path = tmp_path / NAME
     safe = 0
     torn = 0
-    for _ in range(15):
+    while safe <= 10 * BATCH or torn <= 2:  # a busy machine takes more tries
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
@@ -316,8 +321,6 @@ def test_kill(tmp_path: Path) -> None:
     assert not write(files, range(safe + 2 * BATCH))
     files.close()
     assert Counter(path.read_text().split("\n")) == Counter(content(range(safe + 2 * BATCH)).split("\n"))
-    assert safe > 10 * BATCH
-    assert torn > 2
 
 
 def write_until_killed(directory: Path, first: int, signal_fd: int) -> NoReturn:

@@ -6,7 +6,9 @@ The broker here is a dict that carries the real bytes; it obeys the rules that r
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from pvsim import meter
 from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
+from pvsim.history import Timeline
 from pvsim.meter import Fleet, Meter
 from pvsim.models import load
 from pvsim.progress import Track, dump, parse
@@ -28,9 +31,17 @@ IDS = ["M_0", "M_1", "M_2"]
 class World:
     """Clock, timers and broker for a fleet, and what the consumer of its queues has received."""
 
-    def __init__(self, batch: int = 5, interval_ns: int = SECOND, backlog_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        batch: int = 5,
+        interval_ns: int = SECOND,
+        backlog_ns: int | None = None,
+        linger_ns: int = 0,
+        timeline: Timeline = Timeline(),  # noqa: B008  (it is immutable)
+    ) -> None:
         self.now_ns = START
-        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns)
+        self.timeline = timeline
+        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns, linger_ns=linger_ns)
         self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
@@ -109,10 +120,11 @@ class World:
     def _start(self) -> None:
         tracks = parse(self._saved) if self._saved else {}
         for track in tracks.values():
-            track.start(self.now_ns)
-        self.tracks = {meter_id: tracks.get(meter_id) or Track(self.now_ns) for meter_id in IDS}
+            track.start(self.now_ns, self.timeline.has_stops)
+        first_ns = self.now_ns if self.timeline.start_ns is None else self.timeline.start_ns - 1
+        self.tracks = {meter_id: tracks.get(meter_id) or Track(first_ns) for meter_id in IDS}
         meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
-        self.fleet = Fleet(meters, self, {"x-max-length": 0}, self.now_ns)
+        self.fleet = Fleet(meters, self, {"x-max-length": 0}, self.now_ns, self.timeline)
         self._saved = dump(self.tracks)
 
     def pass_time(self, seconds: float) -> None:
@@ -212,6 +224,7 @@ class World:
     def calm_down(self) -> None:
         """Everything works again, for long enough."""
         self.is_full = False
+        self.fleet.is_last_call = True
         self.up()
         self.pass_time(self.settings.interval_ns / SECOND)  # the next message shows whether its queue is gone
         self._settle_down()
@@ -250,11 +263,11 @@ events = st.lists(st.sampled_from(EVENTS) | st.floats(0.1, 40), min_size=5, max_
 
 
 @settings(max_examples=300, deadline=None)
-@example(["live", "live", "live", "restart", 1.0, "broker_forgets"], 1, SECOND)
-@given(events, st.integers(1, 7), st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]))
-def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns: int) -> None:
+@example(["live", "live", "live", "restart", 1.0, "broker_forgets"], 1, SECOND, 0)
+@given(events, st.integers(1, 7), st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
+def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns: int, linger_ns: int) -> None:
     """Whatever happens, once all is well again the consumer has every reading since the meter began."""
-    world = World(batch, interval_ns)
+    world = World(batch, interval_ns, linger_ns=linger_ns)
     world.up()
     for event in happens:
         if isinstance(event, str):
@@ -370,6 +383,75 @@ def test_backlog_limits_how_far_a_meter_goes_back() -> None:
     world.up()
     world.calm_down()
     assert sorted(world.received["M_0"]) == list(range(START + 51 * SECOND, START + 62 * SECOND, SECOND))
+
+
+@settings(max_examples=40, deadline=None)
+@given(events, st.integers(1, 500), st.integers(0, 400))
+def test_history_is_whole(happens: list[str | float], batch: int, ahead_s: int) -> None:
+    """Whatever happens, and however long it is stopped, a span that is asked for is delivered, and nothing else."""
+    span = range(START - 300 * SECOND, START + ahead_s * SECOND, SECOND)
+    world = World(batch, timeline=Timeline(span.start, span.stop))
+    for event in ["up", *happens, "_stop", 200.0, "crash"]:
+        if isinstance(event, str):
+            getattr(world, event)()
+        else:
+            world.pass_time(event)
+    world.pass_time(ahead_s)
+    world.calm_down()
+    assert world.fleet.is_done()
+    assert [sorted(world.received[meter_id]) for meter_id in IDS] == [list(span)] * 3
+
+
+def test_linger() -> None:
+    """Live readings of some seconds share a message, meters take turns, and what was gathered goes out at the end."""
+    world = World(batch=1000, linger_ns=3 * SECOND)
+    world.up()
+    world.answer()
+    sent = []
+    for _ in range(12):
+        before = len(world.messages)
+        world.pass_time(1)
+        world.answer()
+        sent.append(len(world.messages) - before)
+        assert world.fleet.behind() == 0
+    assert sent == [1] * 12
+    assert world.messages[3:] == [3] * 9
+    world.fleet.is_last_call = True
+    world.fleet.tick(world.now_ns)
+    world.answer()
+    assert world.fleet.is_done()
+    assert len(world.messages) == 14  # of the three, one has just sent its own
+
+
+@given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 20), st.integers(0, 19))
+def test_how_long_a_reading_lingers(linger: int, interval: int, count: int, number: int) -> None:
+    """Never as long as the linger, never past the next reading if there is none; and then all of it at once."""
+    some = Meter("M", MeterSettings(linger_ns=linger, interval_ns=interval), load.random(0, "M"), Track(0))
+    some.spread(number % count, count)
+    untils = [some.until_ns(due) for due in range(0, 100, interval)]
+    late = [due - until for due, until in zip(range(0, 100, interval), untils, strict=True)]
+    assert max(late) <= max(0, linger - interval)
+    assert sorted(untils) == untils
+    if linger >= interval:
+        steps = {after - before for before, after in pairwise(untils)}
+        assert steps <= {0, linger // interval * interval}
+
+
+def test_a_faster_clock() -> None:
+    """With a speed, that many instants become due in a second; what was asked for ends where it was to."""
+    start = START - 10_000 * SECOND
+    timeline = Timeline(start, start + 100 * SECOND, Decimal(60)).begin(start - 1, START)
+    world = World(batch=1000, timeline=timeline)
+    world.up()
+    world.answer()
+    for expected in (60, 100, 100):
+        assert world.fleet.next_tick_ns(world.now_ns) - world.now_ns <= SECOND or expected == 100
+        world.pass_time(1)
+        world.answer()
+        world.consume()
+        assert sorted(world.received["M_0"]) == list(range(start, start + expected * SECOND, SECOND))
+    assert timeline.is_over(world.now_ns)
+    assert not timeline.is_over(START + SECOND)
 
 
 def test_the_dead_queue_is_replaced() -> None:

@@ -93,3 +93,13 @@ def _correlation(one: list[int], two: list[int]) -> float:
     both = sum((a - mean_one) * (b - mean_two) for a, b in zip(one, two, strict=True))
     squares = sum((a - mean_one) ** 2 for a in one) * sum((b - mean_two) ** 2 for b in two)
     return float(both / squares**0.5)
+
+
+@given(st.integers(-(10**10), 10**10), st.integers(1, 40), st.sampled_from([SECOND, 2 * SECOND, SECOND // 2]))
+def test_runs_of_instants(first_ns: int, count: int, step_ns: int) -> None:
+    """An instant has its number whether it is asked for alone or in a row with others."""
+    numbers = noise.uniform(3, "M", "p")
+    for start_ns in (first_ns, first_ns // SECOND * SECOND):
+        instants = range(start_ns, start_ns + count * step_ns, step_ns)
+        alone = [numbers([instant])[0] for instant in instants]
+        assert numbers(instants) == numbers(list(instants)) == alone

@@ -12,20 +12,26 @@ from hypothesis import strategies as st
 
 from pvsim.errors import IdError, NotAReading
 from pvsim.reading import (
+    END_NS,
     MAX_BODY_BYTES,
     Reading,
     check_id,
     content_type,
     decimal_text,
     decode,
+    decode_block,
     encode,
     expand_ids,
     fixed_text,
+    kilowatts_texts,
     time_text,
+    times_texts,
+    watts_texts,
 )
 
 SECOND = 10**9
 START = 1_700_000_000
+GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
 
 # instants in ns, milliwatts, the body: one table for both directions
 WIRE = [
@@ -62,6 +68,70 @@ def test_wire_keeps_every_number(pairs: list[tuple[int, int]]) -> None:
     assert decode(encode("M", instants, milliwatts), "M") == expected
 
 
+_powers = st.integers(-(10**15), 10**15) | st.integers(0, 9_000_000)
+_seconds = st.integers(0, END_NS // SECOND - 1)
+
+
+@given(st.lists(st.tuples(_seconds, _powers), min_size=1, max_size=5))
+def test_block(pairs: list[tuple[int, int]]) -> None:
+    """What our own meters write of whole seconds is read as a block, to the last digit."""
+    instants, milliwatts = [second * SECOND for second, _ in pairs], [power for _, power in pairs]
+    assert decode_block(encode("M", instants, milliwatts), "M") == (instants, milliwatts)
+
+
+_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20, "time_s": 2}'
+
+
+@given(
+    st.integers(0, len(_LINES)), st.integers(0, 4), st.binary(max_size=4) | st.sampled_from([b"0", b"-", b"\n", b"}"])
+)
+def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
+    """Whatever is changed in a body: if it still is a block, then of the same readings that `decode` finds in it."""
+    body = _LINES[:at] + put + _LINES[at + cut :]
+    block = decode_block(body, "M")
+    if block:
+        expected = [Reading("M", time, Decimal(power) / 1000) for time, power in zip(*block, strict=True)]
+        assert decode(body, "M") == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"}",
+        b'{"meter_id": "N", "value": 1, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1.0, "time_s": 1}',
+        b'{"meter_id": "M", "value": 0.0004, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1e3, "time_s": 1}',
+        b'{"meter_id": "M", "value": -0, "time_s": 1}',
+        b'{"meter_id": "M", "value": nan, "time_s": 1}',
+        b'{"meter_id": "M", "value": inf, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1, "time_s": 1.5}',
+        b'{"meter_id": "M", "value": 1, "time_s": -1}',
+        b'{"meter_id": "M", "value": 1, "time_s": 253402300800}',
+        b'{"meter_id": "M", "value": 1000000000000.001, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1, "time_s": 1}\n',
+        (GOOD * (MAX_BODY_BYTES // len(GOOD) + 2))[:-1],
+        b'{"meter_id": "M", "value": 1, "time_s": 1}\xa0',
+    ],
+    ids=range(16),
+)
+def test_no_block(body: bytes) -> None:
+    """What `encode` does not write, or what is no reading, is none."""
+    assert decode_block(body, "M") is None
+
+
+@given(st.lists(st.integers(-(10**16), 10**16)))
+def test_columns(numbers: list[int]) -> None:
+    """A column has the texts that its numbers have one by one."""
+    assert watts_texts(numbers) == [fixed_text(each, 3) for each in numbers]
+    assert kilowatts_texts(numbers) == [fixed_text(each, 6) for each in numbers]
+    positive = [abs(each) for each in numbers]
+    assert watts_texts(positive) == [fixed_text(each, 3) for each in positive]
+    assert kilowatts_texts(positive) == [fixed_text(each, 6) for each in positive]
+    assert times_texts(positive) == [time_text(each) for each in positive]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -83,7 +153,6 @@ def test_lines_of_other_layouts() -> None:
         assert [reading.time_ns for reading in decode(body, "M")] == [SECOND, 2 * SECOND]
 
 
-GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
 RUBBISH = [
     (b"", "empty"),
     (b" \n", "empty"),

@@ -260,7 +260,7 @@ def test_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service keeps directory, terminal and session; files are not for others; limits suit python-daemon."""
     monkeypatch.chdir(tmp_path)
     code = (
-        "limit = resource.getrlimit(resource.RLIMIT_NOFILE); assert limit[0] == limit[1] <= 4096;"
+        "limit = resource.getrlimit(resource.RLIMIT_NOFILE); assert limit[0] == limit[1] <= 12_288;"
         "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0);"
         f"assert os.getsid(0) == {os.getsid(0)};"
         "open('here', 'w'); host.stop_requested = True"

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import progress
-from pvsim.dayfile import HEADER, DayFiles
+from pvsim.dayfile import HEADER, DayFiles, format_row
 from pvsim.errors import ConfigError
 from pvsim.models import load, solar
 from pvsim.reading import Reading
@@ -37,7 +37,7 @@ def write(directory: Path, seconds: range, meter_id: str = "Meter_0", zone: str 
     pv = solar.model("random", 8, meter_id, Decimal(4))(instants)
     files = DayFiles(directory, ZoneInfo(zone))
     readings = [Reading(meter_id, at, Decimal(each) / 1000) for at, each in zip(instants, power, strict=True)]
-    files.write(meter_id, readings, pv)
+    files.write(meter_id, instants, list(map(format_row, readings, pv)))
     assert files.commit() == {}
     files.close()
 

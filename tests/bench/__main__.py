@@ -1,0 +1,433 @@
+"""How fast pvsim is: one table, with each target, and what the same work takes in two plainer ways.
+
+    sh tests/run.sh bench [--json] [--long] [PART ...]
+
+Everything is real: a RabbitMQ node of its own with durable queues, the services as processes, every confirm and every
+fsync. After each run `pvsim verify` has to find every row, or the bench ends with status 1. Parts are the functions
+below that return results; --long has those runs that take many minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pvsim.tools.node import Nest, Node
+from tests.bench.measure import Usage, ready_seconds, usage
+from tests.bench.timed_pv import STATE
+from tests.broker.conftest import Service, Services, wait_until
+
+HERE = Path(__file__).parent
+START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
+MONTH_S = 31 * 86_400
+LONGEST_S = 1_800.0
+
+
+class Result(NamedTuple):
+    """A line of the table. `first`, `plain`: the figure of a baseline. `sign`: 1 if more is better, -1 if less is."""
+
+    what: str
+    figure: float
+    unit: str
+    sign: int
+    target: float | None = None
+    first: float | None = None
+    plain: float | None = None
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the figure reaches its target, None without one."""
+        return None if self.target is None else self.sign * self.figure >= self.sign * self.target
+
+    def ratio(self, baseline: float | None) -> float | None:
+        """How many times better than a baseline."""
+        return None if not baseline else (self.figure / baseline) ** self.sign
+
+
+class Baseline(NamedTuple):
+    """What a baseline reaches: readings/s, and for one live meter the age of a row, s."""
+
+    rate: float
+    median_s: float
+    p99_s: float
+
+
+class Bench:
+    """A node, and what the parts share."""
+
+    def __init__(self, node: Node, nest: Nest, is_long: bool, meters: int | None, seconds: int | None) -> None:
+        self.node = node
+        self.is_long = is_long
+        self.meters = meters
+        self.seconds = seconds
+        self._nest = nest
+        self._runs = 0
+        self._baselines: dict[str, Baseline] = {}
+
+    def services(self) -> Services:
+        """For services in a new directory, on a node without queues."""
+        self.node.ctl("eval", '[rabbit_amqqueue:delete(Q, false, false, <<"bench">>) || Q <- rabbit_amqqueue:list()].')
+        self._runs += 1
+        directory = self._nest.directory / f"run-{self._runs}"
+        directory.mkdir()
+        return Services(self._nest, directory)
+
+    def baseline(self, way: str) -> Baseline:
+        """What this way reaches, measured once a run."""
+        if way not in self._baselines:
+            say(f"baseline: {way}")
+            fast = self._baseline(way, 3_000)
+            live = self._baseline(way, 100, "0.1")
+            self._baselines[way] = Baseline(3_000 / fast["seconds"], live["median_s"], live["p99_s"])
+        return self._baselines[way]
+
+    def _baseline(self, way: str, count: int, *interval: str) -> dict[str, float]:
+        services = self.services()
+        arguments = [way, self.node.host, str(self.node.port), "Meter_0", str(count), *interval]
+        consumer = services.start("tests.bench.baseline", "consume", *arguments)
+        self.wait_for_consumers(1)
+        services.start("tests.bench.baseline", "publish", *arguments)
+        assert consumer.wait(120) == 0, consumer.output
+        result: dict[str, float] = json.loads(consumer.output.splitlines()[-1])
+        return result
+
+    def wait_for_consumers(self, count: int) -> None:
+        """Wait until so many queues are consumed."""
+
+        def consumed() -> int:
+            return sum(line not in ("0", "") for line in self.node.ctl("list_queues", "consumers").splitlines()[1:])
+
+        wait_until(lambda: consumed() >= count, 600, f"{count} queues with consumers")
+
+
+class Recording:
+    """A PV service that records some meters, watched."""
+
+    def __init__(self, bench: Bench, services: Services, ids: str, count: int) -> None:
+        self.services = services
+        self._state = services.directory / "state"
+        self.pv = services.start(
+            "tests.bench.timed_pv",
+            *services._configure(bench.node, ""),
+            "-ids",
+            ids,
+            env={"PVSIM_BENCH": str(self._state)},
+        )
+        bench.wait_for_consumers(count)
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """Durable rows, and when the first and the last of them became so, ns since the epoch."""
+        content = self._state.read_bytes()[: STATE.size] if self._state.exists() else b""
+        return STATE.unpack(content) if len(content) == STATE.size else (0, 0, 0)
+
+    def wait_for(self, rows: int, meter: Service) -> tuple[int, int]:
+        """Wait for so many rows; return when the first and the last were durable."""
+
+        def is_done() -> bool:
+            assert meter.is_running or meter.process.returncode == 0, meter.output
+            return self.state[0] >= rows
+
+        wait_until(is_done, LONGEST_S, f"{rows} rows")
+        return self.state[1:]
+
+    def ages(self) -> dict[int, Counter[int]]:
+        """After its end: for each second, how many rows were durable how many ms after their reading's instant."""
+        content = json.loads(self._state.read_bytes()[STATE.size :])
+        return {
+            int(second): Counter({int(ms): count for ms, count in ages.items()}) for second, ages in content.items()
+        }
+
+    def verify(self, *span: str) -> float:
+        """`pvsim verify` of all files has nothing to say; returns the seconds that it took."""
+        files = sorted(self.services.directory.glob("*-????-??-??.csv"))
+        began, size = time.monotonic(), 2_000
+        for at in range(0, len(files), size):
+            tool = self.services.start("pvsim.tools", "verify", *span, *(each.name for each in files[at : at + size]))
+            assert tool.wait(LONGEST_S) == 0, tool.output[-2_000:]
+        return time.monotonic() - began
+
+
+def say(text: str) -> None:
+    """What goes on, for whoever waits."""
+    print(f"… {text}", file=sys.stderr, flush=True)
+
+
+def ids_of(count: int) -> str:
+    return "Meter_0" if count == 1 else f"Meter_0..{count - 1}"
+
+
+def run_history(bench: Bench, meters: int, readings: int) -> tuple[float, float, float, str]:
+    """Seconds from command to last durable row, from first to last row, those of `pvsim verify`, and the use of CPU."""
+    recording = Recording(bench, bench.services(), ids_of(meters), meters)
+    span = "--from", str(START_S), "--to", str(START_S + readings)
+    broker = bench.node._server
+    assert broker
+    pids = {"broker": broker.pid, "pv": recording.pv.process.pid}
+    before = {name: usage(pid) for name, pid in pids.items()}
+    own_before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began_ns = time.time_ns()
+    meter = recording.services.meter(bench.node, "-ids", ids_of(meters), *span)
+    first_ns, last_ns = recording.wait_for(meters * readings, meter)
+    after = {name: usage(pid) for name, pid in pids.items()}
+    assert meter.wait() == 0, meter.output
+    own_after = resource.getrusage(resource.RUSAGE_CHILDREN)  # the meter alone was waited for
+    meter_s = own_after.ru_utime + own_after.ru_stime - own_before.ru_utime - own_before.ru_stime
+    assert recording.pv.stop() == 0, recording.pv.output
+    seconds = (last_ns - began_ns) / 1e9
+    verified = recording.verify(*span)
+    cpu_s = {name: after[name].since(before[name]).cpu_s for name in pids} | {"meter": meter_s}
+    each = 1e6 / (meters * readings)
+    note = "CPU µs a reading: " + ", ".join(f"{name} {used * each:.1f}" for name, used in cpu_s.items())
+    return seconds, (last_ns - first_ns) / 1e9, verified, note
+
+
+def history(bench: Bench) -> Iterator[Result]:
+    """The past of ten meters, as fast as it goes; and of one."""
+    for meters, readings in ((10, 200_000), (1, 500_000)):
+        say(f"history: {meters} meters, {readings:,} readings each")
+        seconds, _, _, note = run_history(bench, meters, readings)
+        yield Result(
+            f"history of {meters} meter{'s' * (meters > 1)}", meters * readings / seconds, "readings/s", 1, 250_000,
+            bench.baseline("first").rate, bench.baseline("plain").rate, note,
+        )  # fmt: skip
+
+
+def month(bench: Bench) -> Iterator[Result]:
+    """A month of one meter, from the command to the last durable row, and `pvsim verify` of it."""
+    say("month: 2,678,400 readings")
+    seconds, _, verified, note = run_history(bench, 1, MONTH_S)
+    first, plain = (MONTH_S / bench.baseline(way).rate for way in ("first", "plain"))
+    yield Result("a month of one meter", seconds, "s", -1, 15, first, plain, note)
+    yield Result("pvsim verify of it", verified, "s", -1, 15)
+
+
+def growth(bench: Bench) -> Iterator[Result]:
+    """Time per reading, from the first durable row to the last, with more and more meters."""
+    for meters in (1, 10, 100, 1_000, *([10_000] if bench.is_long else [])):
+        readings = 400_000 // meters if meters <= 1_000 else 100
+        say(f"growth: {meters} meters, {readings:,} readings each")
+        _, seconds, _, note = run_history(bench, meters, readings)
+        yield Result(
+            f"a reading, {meters:,} meters", seconds / (meters * readings) * 1e6, "µs", -1, None, None, None, note
+        )
+
+
+def run_live(bench: Bench, meters: int, seconds: int, interval: str, linger: int) -> tuple[Counter[int], str]:
+    """The ages of the rows in ms, and a note."""
+    services = bench.services()
+    (services.directory / "simulation.ini").write_text(f"[meter]\nlinger = {linger}\n" if linger else "")
+    recording = Recording(bench, services, ids_of(meters), meters)
+    meter = services.meter(bench.node, "-ids", ids_of(meters), "--interval", interval, "--state-dir", ".")
+    wait_until(lambda: recording.state[0] >= meters, 600, "a row of each meter")
+    time.sleep(5 + linger)
+    assert bench.node._server
+    pids = {"broker": bench.node._server.pid, "meter": meter.process.pid, "pv": recording.pv.process.pid}
+    start_s, before = int(time.time()) + 1, {name: usage(pid) for name, pid in pids.items()}
+    time.sleep(seconds)
+    end_s, after = int(time.time()) - 1 - linger, {name: usage(pid) for name, pid in pids.items()}
+    time.sleep(3 + linger)
+    assert meter.stop() == 0, meter.output
+    wait_until(lambda: time.time_ns() - recording.state[2] > 2e9, 60, "an end of the rows")
+    assert recording.pv.stop() == 0, recording.pv.output
+    recording.verify("--from", str(start_s), "--to", str(end_s), "--interval", interval)
+    ages: Counter[int] = Counter()
+    for second, counts in recording.ages().items():
+        if start_s <= second < end_s:
+            ages.update(counts)
+    expected = meters * round((end_s - start_s) / float(interval))
+    assert ages.total() == expected, f"{ages.total()} ages, not {expected}"
+    return ages, "; ".join(f"{name} {text(before[name], after[name], seconds)}" for name in pids)
+
+
+def text(before: Usage, after: Usage, seconds: float) -> str:
+    cores = after.since(before).cpu_s / seconds
+    return f"{cores:.2f} cores {before.rss_kb / 1024:.0f} → {after.rss_kb / 1024:.0f} MB"
+
+
+def percentile_s(ages_ms: Counter[int], share: float) -> float:
+    """The age in s that this share of rows does not exceed."""
+    left = share * ages_ms.total()
+    for age_ms in sorted(ages_ms):
+        left -= ages_ms[age_ms]
+        if left <= 0:
+            break
+    return (age_ms + 1) / 1e3
+
+
+def latency(bench: Bench) -> Iterator[Result]:
+    """One live meter, ten readings a second: how long after its instant a reading is a durable row."""
+    say("latency: one live meter")
+    ages, note = run_live(bench, 1, bench.seconds or 30, "0.1", 0)
+    first, plain = bench.baseline("first"), bench.baseline("plain")
+    what = "one live meter, instant → row, "
+    yield Result(f"{what}median", percentile_s(ages, 0.5), "s", -1, 0.010, first.median_s, plain.median_s, note)
+    yield Result(f"{what}p99", percentile_s(ages, 0.99), "s", -1, 0.050, first.p99_s, plain.p99_s)
+
+
+def live(bench: Bench) -> Iterator[Result]:
+    """Fleets at a reading a second and meter. The baselines: how many meters at most they could serve."""
+    seconds = bench.seconds or (600 if bench.is_long else 30)
+    fleets = [(5_000, 0, 2.0), (10_000, 5, 7.0)] if bench.is_long else [(1_000, 0, 2.0), (2_000, 5, 7.0)]
+    for meters, linger, target in [(bench.meters, 0, 2.0)] if bench.meters else fleets:
+        say(f"live: {meters:,} meters for {seconds} s, linger {linger}")
+        ages, note = run_live(bench, meters, seconds, "1", linger)
+        what = f"{meters:,} live meters{f', linger {linger}' if linger else ''}, {seconds} s"
+        yield Result(f"{what}: readings", ages.total() / (seconds - 2 - linger), "readings/s", 1, None,
+                     bench.baseline("first").rate, bench.baseline("plain").rate, note)  # fmt: skip
+        yield Result(f"{what}: median", percentile_s(ages, 0.5), "s", -1)
+        yield Result(f"{what}: p99", percentile_s(ages, 0.99), "s", -1, target)
+
+
+def start(bench: Bench) -> Iterator[Result]:
+    """From the start of a process until it tells systemd that it is ready."""
+    say("start")
+    services = bench.services()
+    for name, ids in (("meter", "-nb 1"), ("pv", "-ids Meter_0")):
+        command = [sys.executable, "-m", f"pvsim.{name}", *services._configure(bench.node, ""), *ids.split()]
+        took = sorted(ready_seconds(command, services.directory) for _ in range(7))
+        yield Result(f"start of pvsim-{name} → READY", took[3], "s", -1, 0.5)
+
+
+def memory(bench: Bench) -> Iterator[Result]:
+    """What one PV service has in memory, its share of what it shares included."""
+    say("memory")
+    services = bench.services()
+    meter, pv = services.meter(bench.node, "-ids", "Meter_0"), services.pv(bench.node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 10)
+    used = usage(pv.process.pid)
+    assert meter.stop() == pv.stop() == 0
+    yield Result("memory of pvsim-pv, one meter (PSS)", used.pss_kb / 1024, "MB", -1, 25, None, None,
+                 f"RSS {used.rss_kb / 1024:.0f} MB")  # fmt: skip
+
+
+def kill(bench: Bench) -> Iterator[Result]:
+    """The broker is killed again and again: what is lost or twice ends the bench; and how soon rows come again."""
+    say("kill: 200 meters, the broker killed three times")
+    with Node() as node:
+        bench = Bench(node, bench._nest, bench.is_long, bench.meters, bench.seconds)
+        bench._runs = 1_000
+        services = bench.services()
+        recording = Recording(bench, services, ids_of(200), 200)
+        meter = services.meter(node, "-ids", ids_of(200), "--state-dir", ".")
+        wait_until(lambda: recording.state[0] >= 1_000, 120, "rows")
+        start_s = int(time.time())
+        took = []
+        for _ in range(10 if bench.is_long else 3):
+            time.sleep(5)
+            node.kill()
+            node.start()
+            began_ns = time.time_ns()
+            wait_until(lambda began=began_ns: recording.state[2] > began, 120, "a commit")  # type: ignore[misc]
+            took.append((recording.state[2] - began_ns) / 1e9)
+        time.sleep(10)
+        end_s = int(time.time()) - 5
+        assert meter.stop() == recording.pv.stop(timeout=30) == 0
+        recording.verify("--from", str(start_s), "--to", str(end_s))
+    yield Result("broker killed: its return → rows flow", max(took), "s", -1, 5, None, None, "0 lost, 0 twice")
+
+
+def broker(bench: Bench) -> Iterator[Result]:
+    """What the broker alone allows: a C client, durable quorum queue, confirms, acknowledgements."""
+    say("broker: a C client")
+    services = bench.services()
+    program = services.directory / "broker"
+    subprocess.run(["cc", "-O2", "-o", program, HERE / "broker.c", "-lrabbitmq"], check=True)
+    for count, size, readings in ((100_000, 90, 1), (2_000, 75_000, 1_000)):
+        arguments = '[{<<"x-queue-type">>, longstr, <<"quorum">>}]'
+        queue = f"size-{size}"
+        bench.node.ctl(
+            "eval",
+            f'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>), true, false, {arguments}, none, '
+            '<<"bench">>), ok.',
+        )
+        for what in ("publish", "consume"):
+            command = [program, what, bench.node.host, str(bench.node.port), queue, str(count), str(size)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            rate = count / float(done.stdout)
+            note = f"{rate * readings:,.0f} readings/s" if readings > 1 else ""
+            yield Result(f"broker alone, C: {what}, {size:,} bytes", rate, "messages/s", 1, None, None, None, note)
+
+
+PARTS = {part.__name__: part for part in (broker, history, month, live, latency, start, memory, kill, growth)}
+DEFAULT = [name for name in PARTS if name != "growth"]
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results, for people."""
+    lines = [["", "figure", "target", "", "first way", "×", "plain way", "×", ""]]
+    for each in results:
+        met = {None: "", True: "met", False: "MISSED"}[each.is_met]
+        baselines = [cell for value in (each.first, each.plain) for cell in (number(value), number(each.ratio(value)))]
+        lines.append([each.what, f"{number(each.figure)} {each.unit}", number(each.target), met, *baselines, each.note])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def number(value: float | None) -> str:
+    """Three digits of a number."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def machine(node: Node) -> dict[str, Any]:
+    """What the figures were measured on."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "rabbitmq": node.ctl("eval", "io:format(rabbit_misc:version()).").split("ok")[0].strip(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tests/run.sh bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but growth)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--long", action="store_true", help="5,000 and 10,000 live meters, for ten minutes")
+    parser.add_argument("--meters", type=int, help="so many live meters")
+    parser.add_argument("--seconds", type=int, help="so long for live and latency")
+    options = parser.parse_args(argv)
+    if unknown := [name for name in options.parts if name not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 1 if a target is missed."""
+    options = parse(argv)
+    results: list[Result] = []
+    with Node() as node, Nest("pvsim-bench-") as nest:
+        about = machine(node)
+        bench = Bench(node, nest, options.long, options.meters, options.seconds)
+        for name in options.parts or DEFAULT:
+            results += PARTS[name](bench)
+    if options.json:
+        rows = [each._asdict() | {"is_met": each.is_met} for each in results]
+        print(json.dumps({"machine": about, "results": rows}, indent=1))
+    else:
+        print("\n" + "; ".join(f"{name}: {value}" for name, value in about.items()) + "\n")
+        print(table(results))
+    return int(any(each.is_met is False for each in results))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

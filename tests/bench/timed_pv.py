@@ -1,0 +1,63 @@
+"""pvsim-pv with a watch: after each commit, how many rows are durable, and how old their readings were.
+
+PVSIM_BENCH names a file. Its first 24 bytes are rewritten after each commit: rows, and the times of the first and of
+the last commit in ns since the epoch. At the end JSON follows: for each second, how many of its readings had their rows
+durable how many ms later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any
+
+from pvsim import pv
+from pvsim.dayfile import DayFiles
+from pvsim.errors import DayFileError
+
+STATE = Struct("<3Q")
+
+
+class TimedFiles(DayFiles):
+    """Day files that write down when their rows are durable."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._fd = os.open(os.environ["PVSIM_BENCH"], os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._rows = self._first_ns = 0
+        self._pending: list[Sequence[int]] = []
+        self._ages_ms: defaultdict[int, Counter[int]] = defaultdict(Counter)
+
+    def write(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """As it is, and remember."""
+        count = super().write(meter_id, times_ns, rows)
+        self._rows += count
+        if count == len(rows) < 100:  # history is old, and what comes again was durable before
+            self._pending.append(times_ns)
+        return count
+
+    def commit(self) -> dict[str, DayFileError]:
+        """As it is, and write down."""
+        failed = super().commit()
+        now_ns = time.time_ns()
+        self._first_ns = self._first_ns or now_ns
+        os.pwrite(self._fd, STATE.pack(self._rows, self._first_ns, now_ns), 0)
+        for times_ns in self._pending:
+            for time_ns in times_ns:
+                self._ages_ms[time_ns // 10**9][(now_ns - time_ns) // 10**6] += 1
+        self._pending.clear()
+        return failed
+
+    def close(self) -> None:
+        """As it is; the last time counts."""
+        super().close()
+        os.pwrite(self._fd, json.dumps(self._ages_ms).encode(), STATE.size)
+
+
+if __name__ == "__main__":
+    vars(pv)["DayFiles"] = TimedFiles
+    raise SystemExit(pv.main())

@@ -1,0 +1,76 @@
+"""The past, as fast as it goes: whole, in order, and gone on with where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+from pvsim.tools.node import Node
+from tests.broker.conftest import Services, wait_until
+
+SPAN = ("--from", "1767225600", "--to", "1767425600")
+READINGS = 200_000
+
+
+def verify(services: Services, *span: str) -> int:
+    """How many rows `pvsim verify` has found, and nothing to say of them."""
+    files = sorted(path.name for path in services.directory.glob("M*.csv"))
+    tool = services.start("pvsim.tools", "verify", "--json", *span, *files)
+    assert tool.wait(60) == 0, tool.output[-2000:]
+    rows: int = json.loads(tool.output)["total"]["rows"]
+    return rows
+
+
+def test_interrupted(node: Node, services: Services) -> None:
+    """A history that is stopped, and killed, ends whole: each row once, in order, in the files of its days."""
+    services.pv(node, "-ids", "M_0..2")
+    history = ("-ids", "M_0..2", *SPAN, "--state-dir", ".")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        meter = services.meter(node, *history)
+        wait_until(lambda: "Connected" in meter.output, 10, "a connection")  # noqa: B023  (it is called at once)
+        if meter.is_running:
+            meter.stop(number)
+    meter = services.meter(node, *history)
+    assert meter.wait(60) == 0
+    assert "All readings asked for are confirmed" in meter.output
+    wait_until(lambda: len(list(services.directory.glob("M_*.csv"))) >= 9, 60, "the files of three days")
+    last = str(1767425600 - 1)
+    wait_until(lambda: all(services.rows(f"M_{each}")[-1][1] == last for each in range(3)), 60, "the last rows")
+    assert verify(services, *SPAN) == 3 * READINGS
+
+
+def test_then_live(node: Node, services: Services) -> None:
+    """Without an end, history goes over into the present, without a gap."""
+    services.pv(node, "-ids", "M")
+    services.meter(node, "-ids", "M", "--from", "2026-01-01T00:00:00Z", "--interval", "600")
+    wait_until(lambda: services.rows("M"), 30, "rows")
+    wait_until(lambda: services.times("M")[-1] > time.time() - 600, 30, "the present")
+    times = services.times("M")
+    assert times == [1767225600 + 600 * number for number in range(len(times))]
+
+
+def test_speed(node: Node, services: Services) -> None:
+    """A faster clock: five minutes in five seconds, not at once, then the end."""
+    services.pv(node, "-ids", "M")
+    span = ("--from", "1767225600", "--to", "1767225900")
+    meter = services.meter(node, "-ids", "M", *span, "--speed", "60")
+    services.wait_for_rows("M", 20)
+    assert len(services.times("M")) < 300
+    assert meter.wait(30) == 0
+    services.wait_for_rows("M", 300)
+    assert verify(services, *span) == 300
+
+
+def test_bar(node: Node, services: Services) -> None:
+    """On a terminal, and nowhere else, one sees how far it has come."""
+    services.pv(node, "-ids", "M")
+    terminal = (sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)")
+    tool = services.start("pvsim.meter", "-conf", "broker.ini", "-ids", "M", *SPAN, before=terminal)
+    assert tool.wait(60) == 0, tool.output
+    assert "% [" in tool.output
+    assert "\x1b[K" in tool.output
+    meter = services.meter(node, "-ids", "M", *SPAN)
+    assert meter.wait(60) == 0
+    assert "% [" not in meter.output
