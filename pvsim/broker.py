@@ -39,10 +39,10 @@ NAME, TCP, TLS, AMQP, LOGIN, VIRTUAL_HOST, USE = "name", "TCP", "TLS", "AMQP", "
 CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
 OTHER_ARGUMENTS = "The queue %s exists with other arguments and is used as it is: %s"
 REJECTED_KEPT = 100_000
-_ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED, _NOT_ALLOWED = 403, 404, 406, 530  # AMQP 0-9-1, section 1.2
+_ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED = 403, 404, 406  # AMQP 0-9-1, section 1.2
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
-_GOODBYE_S, _SILENT_S = 1.0, 10.0
+_GOODBYE_S, _SILENT_S, _REFUSING_S = 1.0, 10.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
 _TLS_REASON = re.compile(r"\[SSL: (\w+)")
@@ -377,17 +377,28 @@ class Broker:
         else:
             self._log_up()
         if len(self.settings.addresses) > 1:
-            self.later(1, self._watch_confirms)
+            self.later(1, self._watch_node)
         self._owner.on_up()
 
     def _log_up(self) -> None:
         log.info("Connected to the broker at %s.", self.address)
 
-    def _watch_confirms(self) -> None:
-        """A node that is cut off from its cluster confirms nothing, and does not know it yet: another one may."""
+    # Where there are several nodes, the one that we are connected to may be the trouble. One that is cut off from its
+    # cluster confirms nothing, and does not know it yet. And a channel that was opened right after another node had
+    # failed may refuse messages to a queue for ever, because it has remembered the leader that is gone (3.10).
+
+    def _watch_node(self) -> None:
         if self.publishes_in_vain:
             self.reset("it confirms nothing")
-        self.later(1, self._watch_confirms)
+        elif queue := self._publisher.refusing(_REFUSING_S):
+            self.look(queue, partial(self._on_refusing, queue))
+        self.later(1, self._watch_node)
+
+    def _on_refusing(self, queue: str, found: Queue | None) -> None:
+        self._publisher.refused_s[queue] = time.monotonic()
+        if found and found.messages < self.settings.max_queue_length:
+            self._publisher.suspects.add(queue)
+            self.reset(f"it refuses messages to {queue}, which has room")
 
     def _guard(self, channel: Any) -> None:
         """Whatever closes one of these channels, a new connection puts everything right."""
@@ -550,9 +561,11 @@ class _Publisher:
 
     def __init__(self) -> None:
         self._channel: Any = None
+        self.suspects: set[str] = set()  # queues that have refused with room, until they confirm again
         self.clear()
 
     def clear(self) -> None:
+        self.refused_s: dict[str, float] = {}  # queues that refuse, and since when
         self._published = 0
         self._answered_s = 0.0
         self._waiting: dict[int, tuple[str, Done]] = {}
@@ -584,12 +597,26 @@ class _Publisher:
         self._answered_s = time.monotonic()
         outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
         for tag in self._answered(answer.delivery_tag, answer.multiple):
-            _, done = self._waiting.pop(tag)
+            queue, done = self._waiting.pop(tag)
+            self._note(queue, outcome)
             if tag in self._unroutable:
                 self._unroutable.discard(tag)
                 done(UNROUTABLE)
             else:
                 done(outcome)
+
+    def _note(self, queue: str, outcome: str) -> None:
+        if outcome == REFUSED:
+            self.refused_s.setdefault(queue, time.monotonic())
+        else:
+            self.refused_s.pop(queue, None)
+            self.suspects.discard(queue)
+
+    def refusing(self, seconds: float) -> str:
+        """A queue that has refused for so long, and not been found out to do so with room; or nothing."""
+        before_s = time.monotonic() - seconds
+        long = (queue for queue, since_s in self.refused_s.items() if since_s < before_s)
+        return next((queue for queue in long if queue not in self.suspects), "")
 
     def _answered(self, tag: int, multiple: bool) -> list[int]:
         if multiple:

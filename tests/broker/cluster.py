@@ -73,16 +73,21 @@ class Cluster:
         name = self.leaders().most_common(1)[0][0]
         return next(node for node in self.nodes if node.name == name)
 
+    def wait_until_united(self) -> None:
+        """Until each node knows that all of them run."""
+        for node in self.nodes:
+            what = f"length(rabbit_mnesia:cluster_nodes(running)) =:= {len(self.nodes)}"
+            wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")
+
     def wait_until_whole(self) -> None:
-        """Until each node knows that the others run, and could stop without taking the majority from any queue.
+        """Until, besides, each could stop without taking the majority from any queue.
 
         An administrator asks `rabbitmq-queues check_if_node_is_quorum_critical` before stopping the next node.
         """
+        self.wait_until_united()
         for node in self.nodes:
-            others = f"length(rabbit_mnesia:cluster_nodes(running)) =:= {len(self.nodes)}"
-            critical = "rabbit_quorum_queue:list_with_minimum_quorum() =:= []"
-            for what in others, critical:
-                wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")
+            what = "rabbit_quorum_queue:list_with_minimum_quorum() =:= []"
+            wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")
 
     def _holds(self, node: Node, what: str) -> bool:
         with suppress(PvsimError):
@@ -96,20 +101,6 @@ class Cluster:
     def connect_again(self, node: Node) -> None:
         """The network of this node works again."""
         _ip(f"link set {self._end(self.nodes.index(node))} up")
-
-    def estrange(self, node: Node) -> None:
-        """This node reaches its clients, but no other node, until `reconcile`."""
-        self._route("add", node)
-
-    def reconcile(self, node: Node) -> None:
-        """The nodes reach each other again."""
-        self._route("delete", node)
-
-    def _route(self, verb: str, node: Node) -> None:
-        number = self.nodes.index(node)
-        for other in self.nodes:
-            if other is not node:
-                _ip(f"-n {self._namespace(number)} route {verb} blackhole {other.host}/32")
 
     def _connect(self, stack: ExitStack, number: int) -> str:
         """A network of its own for a node, on the bridge; returns its address."""

@@ -94,7 +94,8 @@ def test_a_broker_on_another_machine(configured: Machine) -> None:
     configured.run(f"systemctl restart {METER} && systemctl start {PV}")
     dayfiles.assert_every_second(dayfiles.wait_for_rows(configured, "Meter_0", 5))
     for unit in METER, PV:
-        assert f"connected to {BROKER}:5671" in configured.property(unit, "StatusText")
+        told = f"systemctl show --property=StatusText --value {unit} | grep -qF 'connected to {BROKER}:5671'"
+        configured.wait_for(told)
     checked = configured.run("pvsim check")
     assert f"a certificate for {BROKER}, valid from" in checked
     assert "ok      use: removed the queue" in checked
