@@ -14,18 +14,24 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pvsim.errors import ConfigError, IdError
 from pvsim.reading import expand_ids
+
+if TYPE_CHECKING:
+    from pvsim.models import Model
+    from pvsim.models.replay import Profile
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
 PASSWORD_FILE = Path("/etc/credstore/pvsim.broker-password")  # as the units name it
 _MAX_BYTES = 16 * 2**20
+_LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"(?=\.?[0-9])([0-9]{0,12})(?:\.([0-9]{0,30}))?")
@@ -76,8 +82,9 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class MeterSettings:
-    """What one meter does. `backlog_ns`: how far back it goes at most, None for as far as it takes;
-    `batch`: the most readings that one message may carry; `linger_ns`: of how long they share a message."""
+    """What one meter does. `parameters`: the keys of its model; `backlog_ns`: how far back it goes at most, None for
+    as far as it takes; `batch`: the most readings that one message may carry; `linger_ns`: of how long they share a
+    message."""
 
     model: str = "random"
     seed: int = 0
@@ -85,15 +92,16 @@ class MeterSettings:
     backlog_ns: int | None = None
     batch: int = 1000
     linger_ns: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PvSettings:
-    """What one PV system does."""
+    """What one PV system does. `parameters`: the keys of its model."""
 
     model: str = "random"
     seed: int = 0
-    peak_kw: Decimal = Decimal("4.0")
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"peak_kw": Decimal("4.0")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +114,18 @@ class Simulation:
     nb_meter: int = 1
     timezone: str | None = None
     source: str = str(SIMULATION_FILE)
-    every_meter: MeterSettings = MeterSettings()
-    every_pv: PvSettings = PvSettings()
+    every_meter: MeterSettings = field(default_factory=MeterSettings)
+    every_pv: PvSettings = field(default_factory=PvSettings)
     meters: Mapping[str, MeterSettings] = field(default_factory=dict)
     pvs: Mapping[str, PvSettings] = field(default_factory=dict)
 
     def meter(self, meter_id: str) -> MeterSettings:
-        """The settings of this meter."""
-        return self.meters.get(meter_id, self.every_meter)
+        """The settings of this meter; ConfigError if the profile that it replays cannot be used."""
+        return _with_profile(self.meters.get(meter_id, self.every_meter))
 
     def pv(self, meter_id: str) -> PvSettings:
-        """The settings of the PV system beside this meter."""
-        return self.pvs.get(meter_id, self.every_pv)
+        """The settings of the PV system beside this meter; ConfigError as for `meter`."""
+        return _with_profile(self.pvs.get(meter_id, self.every_pv))
 
 
 def load_broker(path: Path | None) -> BrokerSettings:
@@ -155,15 +163,17 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     meter = _values(source, "meter", sections.get("meter", {}), METER)
     pv = _values(source, "pv", sections.get("pv", {}), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
-    every_meter, every_pv = MeterSettings(**meter), PvSettings(**pv)
+    directory = (path or default).parent.absolute()
+    meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, _load_models)
+    pv_kind = _Kind(source, directory, "pv", PV, PvSettings, _solar_models)
     return Simulation(
         nb_meter=nb_meter,
         timezone=timezone,
         source=source,
-        every_meter=every_meter,
-        every_pv=every_pv,
-        meters=_by_id(source, every_meter, _overrides(source, "meter", sections, METER)),
-        pvs=_by_id(source, every_pv, _overrides(source, "pv", sections, PV)),
+        every_meter=_settings(meter_kind, [_Section("meter", [], meter)]),
+        every_pv=_settings(pv_kind, [_Section("pv", [], pv)]),
+        meters=_by_id(meter_kind, meter, sections),
+        pvs=_by_id(pv_kind, pv, sections),
     )
 
 
@@ -201,6 +211,18 @@ def parse_interval(text: str) -> int:
 def parse_nb_meter(text: str) -> int:
     """`--nb-meter N`, where 0 or less means 1, or OptionError."""
     return 1 if re.fullmatch(r"0+|-[0-9]+", text) else int(_option(METER["nb_meter"], text))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalClock:
+    """How far the legal time of a time zone is ahead of UTC."""
+
+    timezone: str
+
+    def __call__(self, time_s: int) -> int:
+        """Seconds, at an instant."""
+        offset = datetime.fromtimestamp(min(time_s, _LAST_S), zone(self.timezone)).utcoffset()
+        return round(offset.total_seconds()) if offset else 0
 
 
 def zone(timezone: str | None) -> tzinfo | None:
@@ -284,6 +306,7 @@ class Key(NamedTuple):
     default: str
     field: str
     shared: bool = False  # one for all meters, so not in a section that names ids
+    of_model: bool = False  # a parameter of those models whose `keys` hold `field`
 
 
 def _checked(value: T, fits: object) -> T:
@@ -319,16 +342,51 @@ def _peak_kw(text: str) -> Decimal:
     return Decimal(_checked(text, 0 < _scaled(text, 6) <= 10**12))
 
 
-def _load_model(text: str) -> str:
+def _kw_or_nothing(text: str) -> Decimal | None:
+    return _peak_kw(text) if text else None
+
+
+def _turbidity(text: str) -> tuple[float, ...]:
+    values = tuple(_decimal(each, 1, 10) for each in text.split())
+    return _checked(values, len(values) in (1, 12))
+
+
+def _decimal(text: str, low: float, high: float) -> float:
+    """Plain decimal text with or without a sign, within bounds."""
+    unsigned = text[1:] if text.startswith(("-", "+")) else text
+    value = float(_checked(text, _DECIMAL.fullmatch(unsigned)))
+    return _checked(value, low <= value <= high)
+
+
+def _loop_ns(text: str) -> int | None:
+    return _scaled(text, 9) if text else None
+
+
+def _shift_ns(text: str) -> int:
+    unsigned = text[1:] if text.startswith(("-", "+")) else text
+    shift_ns = _checked(_scaled(unsigned, 9), len(unsigned) < 30)
+    return -shift_ns if text.startswith("-") else shift_ns
+
+
+def _spread_ns(text: str) -> int:
+    return _scaled(text, 9)
+
+
+def _scale_parts(text: str) -> int:
+    parts = _scaled(text, 6)
+    return _checked(parts, parts <= 1000 * 10**6)
+
+
+def _load_models() -> Mapping[str, Model]:
     from pvsim.models.load import MODELS  # models are imported by those who ask for one
 
-    return _one_of(text, MODELS)
+    return MODELS
 
 
-def _solar_model(text: str) -> str:
+def _solar_models() -> Mapping[str, Model]:
     from pvsim.models.solar import MODELS
 
-    return _one_of(text, MODELS)
+    return MODELS
 
 
 def _one_of(text: str, names: Iterable[str]) -> str:
@@ -378,12 +436,26 @@ def _timezone(text: str) -> str | None:
     return text or None
 
 
+def _clock(text: str) -> LocalClock:
+    _checked(text, _timezone(text))
+    return LocalClock(text)
+
+
 def _whole(name: str, noun: str, low: int, high: int, default: str, field: str = "") -> Key:
     def parse(text: str) -> int:
         number = int(_checked(text, _WHOLE.fullmatch(text)))
         return _checked(number, low <= number <= high)
 
     return Key(name, noun, f"a whole number from {low} to {high}", parse, default, field or name)
+
+
+def _of_model(name: str, noun: str, right: str, parse: Callable[[str], Any], default: str, field: str = "") -> Key:
+    return Key(name, noun, right, parse, default, field or name, of_model=True)
+
+
+def _number(name: str, noun: str, unit: str, low: float, high: float, default: str) -> Key:
+    right = f"{unit} from {low:g} to {high:g}"
+    return _of_model(name, noun, right, lambda text: _decimal(text, low, high), default)
 
 
 def _text(name: str, noun: str, right: str, default: str, fits: Callable[[str], object]) -> Key:
@@ -404,12 +476,29 @@ def _table(*keys: Key) -> dict[str, Key]:
 
 _HOSTS = "names or IP addresses with commas between them, each with its :PORT or without, and without a scheme"
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
+_AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
 _LINGER = "seconds from 0 to 3600, whole milliseconds"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
-_ZONE = "a name such as Europe/Berlin, or nothing for the time zone of the machine"
+_TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
+_MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
+_ZONE_NOUN = "a time zone that this machine knows"
+_ZONE_NAME = "a name such as Europe/Berlin"
+_ZONE = f"{_ZONE_NAME}, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
 
+REPLAY = (
+    _of_model("file", "a file", "the name of a CSV file", lambda text: Path(_checked(text, text)), ""),
+    _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
+    _of_model("unit", "a unit", "", lambda text: _one_of(text, ("W", "kW")), "W"),
+    _of_model("interpolation", "an interpolation", "", lambda text: _one_of(text, ("step", "linear")), "step"),
+    _of_model("loop", "a time", f"{_AT_LEAST_0}, or nothing for the length of the file", _loop_ns, "", "loop_ns"),
+    _of_model("shift", "a time", "seconds, with a - for earlier", _shift_ns, "0", "shift_ns"),
+    _of_model(
+        "scale", "a factor", "a number from 0 to 1000, with at most 6 decimals", _scale_parts, "1", "scale_parts"
+    ),
+    _of_model("spread", "a time", _AT_LEAST_0, _spread_ns, "0", "spread_ns"),
+)
 BROKER = _table(
     Key("host", "a host", _HOSTS, _addresses, "localhost", "addresses"),
     _whole("port", "a port", 1, 65535, str(PORT)),
@@ -430,18 +519,32 @@ BROKER = _table(
 )
 METER = _table(
     _whole("nb_meter", "a number of meters", 1, 100_000, "1")._replace(shared=True),
-    Key("model", "a model", "", _load_model, "random", "model"),
+    Key("model", "a model", "", lambda text: _one_of(text, _load_models()), "random", "model"),
     _SEED,
     Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, _backlog_ns, "", "backlog_ns"),
     _whole("batch", "a number of readings", 1, 10_000, "1000"),
     Key("linger", "a time to gather readings", _LINGER, _linger_ns, "0", "linger_ns"),
+    _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
+    _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
+    *REPLAY,
 )
 PV = _table(
-    Key("model", "a model", "", _solar_model, "random", "model"),
+    Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
     _SEED,
-    Key("peak_kw", "a peak power", _KW, _peak_kw, "4.0", "peak_kw"),
-    Key("timezone", "a time zone that this machine knows", _ZONE, _timezone, "", "timezone", shared=True),
+    _of_model("peak_kw", "a peak power", _KW, _peak_kw, "4.0"),
+    _of_model("inverter_kw", "a power", f"{_KW}, or nothing", _kw_or_nothing, ""),
+    _number("losses", "a loss", "percent", 0, 99, "14.08"),
+    _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
+    _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
+    _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
+    _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
+    _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
+    _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
+    Key("timezone", _ZONE_NOUN, _ZONE, _timezone, "", "timezone", shared=True),
+    *REPLAY,
 )
 
 
@@ -569,48 +672,140 @@ def _ids_of(section: str, kind: str) -> list[str]:
     return ids if first == kind else []
 
 
-class _Override(NamedTuple):
-    """A section that names ids."""
+class _Kind(NamedTuple, Generic[Settings]):
+    """What is set for meters, or for PV systems."""
 
-    section: str
+    source: str
+    directory: Path
+    name: str
+    table: Mapping[str, Key]
+    settings: type[Settings]
+    models: Callable[[], Mapping[str, Model]]
+
+
+class _Section(NamedTuple):
+    """A section: the ids in its name, and its values by field."""
+
+    name: str
     ids: list[str]
     values: dict[str, Any]
 
 
-def _overrides(source: str, kind: str, sections: Sections, table: Mapping[str, Key]) -> list[_Override]:
-    found = []
-    for section, texts in sections.items():
-        if ids := _ids_of(section, kind):
-            try:
-                expanded = expand_ids(ids)
-            except IdError as error:
-                raise ConfigError(f"{source}: [{_shown(section)}]: {error}") from None
-            found.append(_Override(section, expanded, _values(source, section, texts, table)))
-    return found
-
-
-def _by_id(source: str, every: Settings, overrides: list[_Override]) -> dict[str, Settings]:
+def _by_id(kind: _Kind[Settings], every: dict[str, Any], sections: Sections) -> dict[str, Settings]:
     """The settings of each id that sections name; ids in the same sections share one object."""
+    overrides = _overrides(kind, sections)
     places: dict[str, tuple[int, ...]] = {}
     for place, override in enumerate(overrides):
         for each in override.ids:
             places[each] = (*places.get(each, ()), place)
     alike = {at: meter_id for meter_id, at in places.items()}
-    made = {
-        at: replace(every, **_merged(source, meter_id, [overrides[place] for place in at]))
-        for at, meter_id in alike.items()
-    }
+    made = {}
+    for at, meter_id in alike.items():
+        own = [overrides[place] for place in at]
+        _check_agreement(kind.source, meter_id, own)
+        made[at] = _settings(kind, own, every)
     return {meter_id: made[at] for meter_id, at in places.items()}
 
 
-def _merged(source: str, meter_id: str, overrides: list[_Override]) -> dict[str, Any]:
+def _overrides(kind: _Kind[Settings], sections: Sections) -> list[_Section]:
+    found = []
+    for name, texts in sections.items():
+        if ids := _ids_of(name, kind.name):
+            try:
+                expanded = expand_ids(ids)
+            except IdError as error:
+                raise ConfigError(f"{kind.source}: [{_shown(name)}]: {error}") from None
+            found.append(_Section(name, expanded, _values(kind.source, name, texts, kind.table)))
+    return found
+
+
+def _check_agreement(source: str, meter_id: str, sections: list[_Section]) -> None:
     values: dict[str, Any] = {}
-    for override in overrides:
-        for name, value in override.values.items():
+    for section in sections:
+        for name, value in section.values.items():
             if values.setdefault(name, value) != value:
-                names = " and ".join(f"[{_shown(each.section)}]" for each in overrides if name in each.values)
+                names = " and ".join(f"[{_shown(each.name)}]" for each in sections if name in each.values)
                 raise ConfigError(f"{source}: {names} give {meter_id} another {name} each; keep one of them.")
-    return values
+
+
+def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that these sections give, on top of those of `every`.
+
+    What the model has not been given has its default. A key of `every` that is not one of the model that the sections
+    choose is for the others; in the sections themselves it is an error.
+    """
+    values = dict(every or {})
+    for section in sections:
+        values |= section.values
+    if not values:
+        return kind.settings()
+    name = values.get("model", kind.table["model"].default)
+    of_models = {key.field: key for key in kind.table.values() if key.of_model}
+    for section in sections:
+        for field_name in section.values:
+            if field_name in of_models and field_name not in kind.models()[name].keys:
+                raise _not_of_model(kind, section, name, of_models[field_name])
+    parameters = {
+        each: values[each] if each in values else _default(kind, sections[-1], name, of_models[each])
+        for each in kind.models()[name].keys
+    }
+    if "file" in parameters:
+        parameters["file"] = kind.directory / parameters["file"]
+    general = {each: value for each, value in values.items() if each not in of_models}
+    return kind.settings(parameters=parameters, **general)
+
+
+def _default(kind: _Kind[Settings], section: _Section, model: str, key: Key) -> Any:
+    try:
+        return key.parse(key.default)
+    except ValueError:
+        place = f"{kind.source}: [{_shown(section.name)}]"
+        raise ConfigError(f"{place} has no {key.name}, which the model {model} needs; give {key.right}.") from None
+
+
+def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: Key) -> ConfigError:
+    models = kind.models()
+    have = ", ".join(name for name, each in kind.table.items() if each.field in models[model].keys and each.of_model)
+    others = " or ".join(each for each in sorted(models) if key.field in models[each].keys)
+    return ConfigError(
+        f"{kind.source}: [{_shown(section.name)}] {key.name} is no key of the model {model}, which has"
+        f" {have or 'no keys of its own'}; give model = {others}, or take {key.name} away."
+    )
+
+
+# Profiles that are replayed.
+
+
+def _with_profile(settings: Settings) -> Settings:
+    """With the profile in the place of its file: read where it is needed, and once."""
+    if "file" not in settings.parameters:
+        return settings
+    parameters = dict(settings.parameters)
+    profile = _profile(*(parameters.pop(each) for each in ("file", "column", "unit")))
+    return replace(settings, parameters={"profile": profile, **parameters})
+
+
+@lru_cache(maxsize=100)
+def _profile(path: Path, column: str, unit: str) -> Profile:
+    from pvsim.models.replay import BadProfile, parse
+
+    source = _shown_path(path)
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{source} is no file; create it, or name another one.")
+        with path.open(encoding="utf-8-sig", newline=None) as stream:
+            return parse(stream, column, unit)
+    except OSError as error:
+        reason = f"{source} cannot be read: {error.strerror}"
+        raise ConfigError(f"{reason}; give a file that this user may read.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source} is not UTF-8; save the file as UTF-8.") from None
+    except BadProfile as error:
+        raise ConfigError(f"{source}{'' if str(error).startswith('has') else ','} {_shown_long(str(error))}") from None
+
+
+def _shown_long(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
 
 
 def _shown(text: str) -> str:

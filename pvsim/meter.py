@@ -380,7 +380,9 @@ class Service:
             track = self._tracks[meter_id] = Track(now_ns if start_ns is None else start_ns - 1)
         else:
             track.start(now_ns, self._timeline.has_stops)
-        return Meter(meter_id, settings, load.model(settings.model, settings.seed, meter_id), track)
+        return Meter(
+            meter_id, settings, load.model(settings.model, settings.seed, meter_id, **settings.parameters), track
+        )
 
     def run(self) -> None:
         """Work until a signal says stop."""

@@ -149,7 +149,7 @@ class Recorder:
         capacity = min(2 * len(options.meters) + 8, host.open_files - 64)  # yesterday's and today's
         self._files = DayFiles(options.output_dir, config.zone(options.timezone), capacity)
         self._meters = {
-            meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, settings.peak_kw))
+            meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, **settings.parameters))
             for meter_id, settings in options.meters.items()
         }
         self._dirty: dict[str, Meter] = {}

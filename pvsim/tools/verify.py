@@ -455,11 +455,15 @@ def _expected(
     meter, pv = simulation.meter(meter_id), simulation.pv(meter_id)
     if options.seed is not None:
         meter, pv = replace(meter, seed=options.seed), replace(pv, seed=options.seed)
+    if options.peak_kw is not None:
+        if "peak_kw" not in pv.parameters:
+            raise ConfigError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
+        pv = replace(pv, parameters={**pv.parameters, "peak_kw": options.peak_kw})
     return Expected(
         meter_id,
         options.interval or meter.interval_ns,
-        None if options.no_values else load.model(meter.model, meter.seed, meter_id),
-        solar.model(pv.model, pv.seed, meter_id, options.peak_kw or pv.peak_kw),
+        None if options.no_values else load.model(meter.model, meter.seed, meter_id, **meter.parameters),
+        solar.model(pv.model, pv.seed, meter_id, **pv.parameters),
         time_zone,
     )
 

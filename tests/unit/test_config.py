@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from pvsim import config
 from pvsim.config import Address, BrokerSettings, MeterSettings, PvSettings, Simulation
 from pvsim.errors import ConfigError
+from pvsim.models import load as loads
+from pvsim.models import solar
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "pvsim"
 TABLES = {"broker": config.BROKER, "meter": config.METER, "pv": config.PV}
@@ -157,7 +159,7 @@ def test_every_key_of_the_simulation(write: Write) -> None:
     found = simulation(path)
     assert (found.nb_meter, found.timezone, found.source) == (3, "Europe/Berlin", str(path))
     assert found.meter("any") == MeterSettings("random", -(2**63), 250_000_000, 90_500_000_000, 1)
-    assert found.pv("any") == PvSettings("random", 7, Decimal("0.000001"))
+    assert found.pv("any") == PvSettings("random", 7, {"peak_kw": Decimal("0.000001")})
 
 
 def test_ids_that_differ(write: Write) -> None:
@@ -172,7 +174,7 @@ def test_ids_that_differ(write: Write) -> None:
     assert found.meter("Meter_2") == found.meter("x") == MeterSettings(seed=1, interval_ns=5 * 10**9)
     assert found.meter("Meter_3") == MeterSettings(seed=1, interval_ns=5 * 10**9, batch=9)
     assert found.meter("Meter_2") is found.meter("x")
-    assert found.pv("Meter_3") == PvSettings(peak_kw=Decimal(8))
+    assert found.pv("Meter_3") == PvSettings(parameters={"peak_kw": Decimal(8)})
     assert found.pv("Meter_2") == PvSettings()
 
 
@@ -331,8 +333,8 @@ BROKER_ERRORS = [
 ]
 SIMULATION_ERRORS = [
     ("nb_meter = 0", "[meter] nb_meter = 0 is not a number of meters; give a whole number from 1 to 100000."),
-    ("model = sunny", "[meter] model = sunny is not a model; give one of random."),
-    ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of random."),
+    ("model = sunny", "[meter] model = sunny is not a model; give one of household, random, replay."),
+    ("[pv]\nmodel = sunny", "[pv] model = sunny is not a model; give one of clear-sky, random, replay, weather."),
     ("seed = 9223372036854775808", f"is not a seed; {INT64}"),
     ("seed = 1.5", f"is not a seed; {INT64}"),
     ("interval = 0", INTERVAL),
@@ -351,6 +353,38 @@ SIMULATION_ERRORS = [
     ("[pv]\npeak_kw = 0", KW),
     ("[pv]\npeak_kw = 1000000.000001", KW),
     ("[pv]\npeak_kw = 0.0000001", KW),
+    ("model = household\nannual_kwh = 0", "is not a year's energy; give kWh from 500 to 10000."),
+    ("model = household\ntimezone =", "is not a time zone that this machine knows; give a name such as Europe/Berlin."),
+    ("model = household\ntimezone = Mars/Base", "is not a time zone that this machine knows; give a name such"),
+    ("annual_kwh = 900", "[meter] annual_kwh is no key of the model random, which has no keys of its own; give"),
+    ("[meter a]\ntilt = 1", "[meter a] has no key tilt; it has nb_meter, model, seed,"),
+    ("model = replay", "[meter] has no file, which the model replay needs; give the name of a CSV file."),
+    ("model = replay\nfile = x\nunit = MW", "[meter] unit = MW is not a unit; give one of W, kW."),
+    ("model = replay\nfile = x\nshift = --1", "is not a time; give seconds, with a - for earlier."),
+    ("model = replay\nfile = x\nscale = -1", "is not a factor; give a number from 0 to 1000, with at most 6 decimals."),
+    ("model = replay\nfile = x\nscale = 1000.1", "is not a factor"),
+    ("model = replay\nfile = x\nspread = -1", "is not a time; give seconds, 0 or more."),
+    (
+        "model = replay\nfile = x\nloop = x",
+        "is not a time; give seconds, 0 or more, or nothing for the length of the file",
+    ),
+    (
+        "model = replay\nfile = x\ntimezone = UTC",
+        "[meter] timezone is no key of the model replay, which has file, column,",
+    ),
+    ("[pv]\nmodel = weather\nlosses = 100", "losses = 100 is not a loss; give percent from 0 to 99."),
+    ("[pv]\nmodel = weather\nlatitude = -90.1", "is not a latitude; give degrees north from -90 to 90."),
+    ("[pv]\nmodel = weather\nlatitude = 1e1", "is not a latitude"),
+    ("[pv]\nmodel = weather\nlatitude = --1", "is not a latitude"),
+    (
+        "[pv]\nmodel = weather\nturbidity = 3 3",
+        "is not a turbidity; give a number from 1 to 10, or twelve of them with",
+    ),
+    ("[pv]\nmodel = weather\nturbidity =", "is not a turbidity"),
+    (
+        "[pv]\nmodel = weather\ninverter_kw = 0",
+        "is not a power; give kW, more than 0 and at most 1000000, with at most",
+    ),
     ("[pv]\ntimezone = Mars/Base", "[pv] timezone = Mars/Base is not a time zone that this machine knows; give a"),
     ("[pv]\ntimezone = ../../etc/passwd", "is not a time zone"),
     ("[pv]\ntimezone = Europe", "is not a time zone"),
@@ -451,19 +485,101 @@ def test_shipped_files_show_every_key(name: str, sections: list[str]) -> None:
         assert shown(name)[section] == {key.name: key.default for key in TABLES[section].values()}
 
 
-@pytest.mark.parametrize("uncommented", [False, True])
-def test_shipped_files_are_the_defaults(uncommented: bool, write: Write) -> None:
-    """They mean the defaults, as they are and with the # taken away, and so do the tables."""
-    for name in ("broker.ini", "simulation.ini"):
-        text = (SHIPPED / name).read_text()
-        path = write(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE) if uncommented else text)
-        if name == "broker.ini":
-            assert config.load_broker(path) == BrokerSettings(source=str(path))
-        else:
-            found = simulation(path)
-            assert (found.nb_meter, found.timezone) == (1, None)
-            assert (found.meter("Meter_0"), found.pv("Meter_0")) == (MeterSettings(), PvSettings())
-            assert bool(found.meters) == bool(found.pvs) == uncommented
+MODELS = {"meter": loads.MODELS, "pv": solar.MODELS}
+
+
+def chosen(text: str, model_of: dict[str, str]) -> str:
+    """The text of simulation.ini with these models, and with the # taken away from the keys that they have."""
+    lines, section = [], ""
+    for line in text.splitlines():
+        if header := re.fullmatch(r"#?\[(.+)\]", line):
+            section = header[1]
+        if header and section in model_of:
+            line += f"\nmodel = {model_of[section]}"
+        elif key := re.fullmatch(r"#(\w+) =.*", line):
+            has = MODELS[section][model_of[section]].keys if section in model_of else ()
+            wanted = section in TABLES and key[1] in TABLES[section] and TABLES[section][key[1]].field in has
+            line = line[1:] if wanted else line
+            line = "file = profile.csv" if line == "file =" else line
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def test_shipped_files_are_the_defaults(write: Write) -> None:
+    """They mean the defaults, as they are, and so do the tables."""
+    path = write((SHIPPED / "broker.ini").read_text())
+    assert config.load_broker(path) == BrokerSettings(source=str(path))
+    path = write(re.sub(r"^#(?=\S)", "", path.read_text(), flags=re.MULTILINE))
+    assert config.load_broker(path) == BrokerSettings(source=str(path))
+    path = write((SHIPPED / "simulation.ini").read_text())
+    assert simulation(path) == Simulation(source=str(path))
+
+
+@pytest.mark.parametrize("section,model", [(section, model) for section, each in MODELS.items() for model in each])
+def test_shipped_values_of_models(section: str, model: str, write: Write) -> None:
+    """Of each model, the file shows all keys with their defaults."""
+    text = (SHIPPED / "simulation.ini").read_text()
+    found = simulation(write(chosen(text, {section: model})))
+    file = "file = profile.csv\n" if model == "replay" else ""
+    bare = simulation(write(f"[{section}]\nmodel = {model}\n{file}"))
+    assert (found.every_meter, found.every_pv) == (bare.every_meter, bare.every_pv)
+    every = bare.every_meter if section == "meter" else bare.every_pv
+    assert list(every.parameters) == list(MODELS[section][model].keys)
+
+
+def test_shipped_examples(write: Write) -> None:
+    """What it shows for some ids can be used, too."""
+    lines = (SHIPPED / "simulation.ini").read_text().splitlines()
+    starts = [number for number, line in enumerate(lines) if re.match(r"#\[\w+ \w", line)]
+    examples = []
+    for start in starts:
+        for line in lines[start:]:
+            if not re.match(r"#\S", line):
+                break
+            examples.append(line[1:])
+    found = simulation(write("\n".join(dict.fromkeys(examples))))
+    assert "Meter_7" in found.meters
+    assert "Meter_7" in found.pvs
+
+
+# Keys of models
+
+
+def test_keys_of_models(write: Write) -> None:
+    """A section for some ids may give another model or some of its keys; the rest comes from the section of all."""
+    found = simulation(
+        write(
+            "[pv]\nmodel = weather\ntilt = 10\npeak_kw = 5\nturbidity = 3\n"
+            "[pv a_0..9]\nazimuth = 90\n[pv a_3]\nseed = 3\n[pv b]\nmodel = clear-sky\ntilt = -0\n"
+        )
+    )
+    assert found.pv("x").parameters == found.every_pv.parameters
+    assert found.pv("x").parameters["turbidity"] == (3.0,)
+    assert (found.pv("a_1").model, found.pv("b").model) == ("weather", "clear-sky")
+    assert [found.pv("a_1").parameters[key] for key in ("tilt", "azimuth", "peak_kw")] == [10, 90, 5]
+    assert [found.pv("b").parameters[key] for key in ("tilt", "azimuth", "peak_kw")] == [0, 180, 5]
+
+
+FOREIGN = [
+    (
+        "[pv]\nmodel = random\ntilt = 30",
+        "[pv] tilt is no key of the model random, which has peak_kw;"
+        " give model = clear-sky or weather, or take tilt away.",
+    ),
+    ("[pv]\ntilt = 30", "[pv] tilt is no key of the model random"),
+    ("[pv]\nmodel = weather\n[pv a]\nmodel = random\ntilt = 30", "[pv a] tilt is no key of the model random"),
+    ("[pv a]\ntilt = 30", "[pv a] tilt is no key of the model random"),
+    ("[pv a b]\ntilt = 30\n[pv a]\nmodel = weather", "[pv a b] tilt is no key of the model random"),
+    ("[pv a b]\ntilt = 30\n[pv b]\nmodel = weather", "[pv a b] tilt is no key of the model random"),
+]
+
+
+@pytest.mark.parametrize("text,told", FOREIGN)
+def test_key_of_another_model(text: str, told: str, write: Write) -> None:
+    """A key that the chosen model does not have is not ignored: it is a sentence with section, model and mend."""
+    with pytest.raises(ConfigError) as caught:
+        simulation(write(text))
+    assert told in str(caught.value)
 
 
 # Anything at all

@@ -33,7 +33,7 @@ def test_uniform_is_blake2b() -> None:
 def test_values_stay() -> None:
     """Files written by this version must be verified by the next: these values do not change."""
     assert load.model("random", 0, "Meter_0")([START, START + SECOND, START + 500_000_000]) == FIRST_LOADS
-    assert solar.model("random", 0, "Meter_0", Decimal("4.0"))([START, START + SECOND]) == FIRST_PV
+    assert solar.model("random", 0, "Meter_0", peak_kw=Decimal("4.0"))([START, START + SECOND]) == FIRST_PV
 
 
 FIRST_LOADS = [3_812_856, 8_758_497, 8_055_018]
@@ -67,7 +67,7 @@ def test_everything_counts() -> None:
 def test_ranges(peak_kw: str) -> None:
     """Load within 0 … 9000 W, PV within 0 … peak, in whole milliwatts, and both ends are in reach of the mean."""
     loads = load.model("random", 0, "M")(HOUR)
-    pv = solar.model("random", 0, "M", Decimal(peak_kw))(HOUR)
+    pv = solar.model("random", 0, "M", peak_kw=Decimal(peak_kw))(HOUR)
     peak = int(Decimal(peak_kw) * 10**6)
     assert all(type(value) is int for value in loads + pv)
     assert 0 <= min(loads) < 90_000
@@ -82,7 +82,7 @@ def test_neighbours_are_independent() -> None:
     loads = load.model("random", 0, "M")(HOUR)
     for other in (
         load.model("random", 0, "N")(HOUR),
-        solar.model("random", 0, "M", Decimal(9))(HOUR),
+        solar.model("random", 0, "M", peak_kw=Decimal(9))(HOUR),
         load.model("random", 0, "M")([instant + SECOND for instant in HOUR]),
     ):
         assert abs(_correlation(loads, other)) < 4 / len(loads) ** 0.5

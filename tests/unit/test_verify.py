@@ -34,7 +34,7 @@ def write(directory: Path, seconds: range, meter_id: str = "Meter_0", zone: str 
     """Day files as the services write them; `seconds` since START_S, in steps of `step_ns`."""
     instants = [START_S * SECOND + each * step_ns for each in seconds]
     power = load.model("random", 7, meter_id)(instants)
-    pv = solar.model("random", 8, meter_id, Decimal(4))(instants)
+    pv = solar.model("random", 8, meter_id, peak_kw=Decimal(4))(instants)
     files = DayFiles(directory, ZoneInfo(zone))
     readings = [Reading(meter_id, at, Decimal(each) / 1000) for at, each in zip(instants, power, strict=True)]
     files.write(meter_id, instants, list(map(format_row, readings, pv)))
@@ -279,7 +279,11 @@ def test_any_damage(data: st.DataObject) -> None:
     instants = [(START_S + each) * SECOND for each in range(20)]
     zone = ZoneInfo("UTC")
     expected = verify.Expected(
-        "Meter_0", SECOND, load.model("random", 0, "Meter_0"), solar.model("random", 0, "Meter_0", Decimal(4)), zone
+        "Meter_0",
+        SECOND,
+        load.model("random", 0, "Meter_0"),
+        solar.model("random", 0, "Meter_0", peak_kw=Decimal(4)),
+        zone,
     )
     good = "\n".join([HEADER, *expected.lines(instants, [""] * 20), ""])
     at = data.draw(st.integers(0, len(good) - 2))
@@ -297,7 +301,7 @@ def test_any_damage(data: st.DataObject) -> None:
 def test_any_content(content: bytes) -> None:
     """No content crashes it, with our values or with another meter's."""
     for power in (load.model("random", 0, "M"), None):
-        expected = verify.Expected("M", SECOND, power, solar.model("random", 0, "M", Decimal(4)), None)
+        expected = verify.Expected("M", SECOND, power, solar.model("random", 0, "M", peak_kw=Decimal(4)), None)
         for text in (content.decode("latin-1"), f"{HEADER}\n{content.decode('latin-1')}"):
             report = verify.check_day(expected, date(2025, 11, 22), [(NAME, text)])
             verify.check_meter(expected, [report])

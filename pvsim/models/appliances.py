@@ -1,0 +1,125 @@
+"""What stands in a household and when it is used: tables, and pure functions of the hour.
+
+`activity` is the standard profile H0 less what never sleeps; people use their appliances in proportion to it, each kind
+at its own hours. So the mean of many households is H0, and a single one is not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import cos, pi
+from typing import NamedTuple
+
+YEAR_DAYS = 365.2425
+LONGEST_USE_S = 3 * 3600
+SHORTEST, LONGEST = 0.6, 1.4  # how long a use takes, relative to its kind
+
+# Mean of the hours of a day in percent of the mean of the year, for workdays, Saturdays and Sundays: the standard
+# profile H0 with its dynamisation (VDEW M-02/2000, today BDEW), 1 November to 20 March and 15 May to 14 September.
+_WINTER = (
+    (61, 45, 41, 40, 41, 49, 94, 135, 139, 129, 121, 124, 137, 135, 121, 110, 110, 134, 174, 195, 176, 147, 122, 90),
+    (70, 55, 44, 42, 40, 42, 56, 86, 125, 148, 155, 162, 175, 174, 161, 151, 152, 189, 219, 220, 180, 141, 128, 109),
+    (81, 59, 47, 43, 40, 40, 43, 52, 92, 144, 181, 211, 215, 180, 142, 121, 111, 131, 163, 184, 167, 141, 120, 88),
+)
+_SUMMER = (
+    (53, 39, 36, 34, 35, 43, 70, 93, 102, 104, 100, 102, 114, 110, 95, 85, 83, 88, 102, 119, 120, 113, 104, 81),
+    (60, 46, 38, 36, 36, 37, 46, 67, 93, 112, 119, 123, 131, 127, 113, 107, 104, 107, 120, 130, 125, 111, 107, 90),
+    (65, 48, 39, 36, 36, 35, 37, 50, 81, 115, 134, 148, 151, 126, 104, 90, 78, 79, 91, 110, 115, 108, 101, 78),
+)
+ALWAYS_ON_PERCENT = 32  # of the mean: standby and cooling, which ask for nobody
+
+
+class Phase(NamedTuple):
+    """A part of a use: `pulse_s` is how long a thermostat takes from on to on, of which `duty` is on."""
+
+    minutes: float
+    watts: float
+    duty: float = 1.0
+    pulse_s: int = 60
+
+
+class Appliance(NamedTuple):
+    """`uses_per_day` in a household of 3500 kWh a year; `owned`: by which share of the households; `hours`: a digit for
+    each hour of the day, how much it is used then beyond what `activity` says."""
+
+    uses_per_day: float
+    owned: float
+    hours: str
+    phases: tuple[Phase, ...]
+
+    @property
+    def minutes(self) -> float:
+        """How long a use takes."""
+        return sum(phase.minutes for phase in self.phases)
+
+    @property
+    def use_kwh(self) -> float:
+        """What a use takes."""
+        return sum(phase.minutes * phase.watts * phase.duty for phase in self.phases) / 60_000
+
+
+APPLIANCES = (
+    # Light, television, computers: somebody is at home.
+    Appliance(7.0, 1.00, "777777777777777777777777", (Phase(105, 110),)),
+    Appliance(5.0, 1.00, "995577764444445566699999", (Phase(120, 90),)),
+    # Kettle and coffee.
+    Appliance(4.0, 0.95, "310016996644344674433444", (Phase(3, 2000),)),
+    # Microwave, toaster.
+    Appliance(3.5, 0.90, "210027854555634336663222", (Phase(4, 900),)),
+    # Hob.
+    Appliance(1.2, 1.00, "000002321237997224788410", (Phase(6, 1900), Phase(22, 1500, 0.5, 40))),
+    # Oven.
+    Appliance(0.35, 0.90, "000000111357742235876310", (Phase(10, 2300), Phase(35, 2300, 0.35, 240))),
+    # Washing machine: heats, turns, spins.
+    Appliance(0.55, 0.95, "000001478888777766654310", (Phase(18, 2050), Phase(60, 160, 0.7, 30), Phase(9, 420))),
+    # Dishwasher: heats, rinses, heats, dries.
+    Appliance(
+        0.60, 0.75, "310000234454468854335886",
+        (Phase(17, 2000), Phase(34, 75), Phase(14, 2000), Phase(20, 30)),
+    ),
+    # Tumble dryer.
+    Appliance(0.35, 0.40, "000000125678776666654310", (Phase(70, 1900, 0.8, 300),)),
+    # Boiler for hot water.
+    Appliance(2.2, 0.30, "322226986544544445677654", (Phase(14, 2000),)),
+    # Vacuum cleaner, iron, hair dryer, tools.
+    Appliance(0.8, 1.00, "000001675667544556543210", (Phase(12, 1200, 0.9, 45),)),
+)  # fmt: skip
+
+
+def year_place(day: float) -> float:
+    """How much it is winter: beyond 1 in January, below 0 in July. `day`: counted from 1970-01-01."""
+    return 0.45 + 0.68 * cos(2 * pi * (day - 20) / YEAR_DAYS)
+
+
+def kind_of_day(day: int) -> int:
+    """0 for a workday, 1 for Saturday, 2 for Sunday; 1970-01-01 was a Thursday."""
+    return max(0, (day + 3) % 7 - 4)
+
+
+def activity(kind: int, winter: float, hour: float) -> float:
+    """How much people do, in percent of the mean power of a year: `hour` of a day of this kind, any real number."""
+    before, part = divmod(hour - 0.5, 1)
+    found = 0.0
+    for place, weight in ((int(before) % 24, 1 - part), (int(before + 1) % 24, part)):
+        low, high = _SUMMER[kind][place], _WINTER[kind][place]
+        found += weight * (low + winter * (high - low))
+    return max(0.0, found - ALWAYS_ON_PERCENT)
+
+
+def wish(appliance: Appliance, kind: int, winter: float, hour: int, rhythm_h: float) -> float:
+    """How likely it is to be started in an hour of a day of this kind, relative to other hours.
+
+    `rhythm_h`: how many hours later than the mean people live.
+    """
+    middle_of_use = hour + 0.5 + appliance.minutes / 120 - rhythm_h
+    return activity(kind, winter, middle_of_use) * int(appliance.hours[hour])
+
+
+@lru_cache(maxsize=1)
+def mean_wishes() -> tuple[float, ...]:
+    """The sum of `wish` over a mean day of each appliance."""
+    days = [day + season for season in (0, 91, 182, 273) for day in range(4, 11)]  # four weeks from Monday on
+    return tuple(
+        sum(wish(each, kind_of_day(day), year_place(day), hour, 0.0) for day in days for hour in range(24)) / len(days)
+        for each in APPLIANCES
+    )

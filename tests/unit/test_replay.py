@@ -1,0 +1,217 @@
+"""A recorded profile comes back as it was recorded, looped, shifted, scaled; a bad file is told with its line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pvsim import config
+from pvsim.errors import ConfigError
+from pvsim.models import PowerModel, solar
+from pvsim.models.replay import BadProfile, parse
+
+SECOND = 10**9
+NOON_S = 1_782_043_200  # 2026-06-21T12:00:00Z
+Replay = Callable[..., PowerModel]
+
+# As PVGIS 5.3 writes them: /api/v5_3/seriescalc?…&pvcalculation=1&peakpower=1&loss=14&outputformat=csv.
+PVGIS = """\
+Latitude (decimal degrees):\t48.137
+Longitude (decimal degrees):\t11.575
+Elevation (m):\t519
+Radiation database:\tPVGIS-SARAH3
+
+
+Slope: 30 deg.
+Azimuth: 0 deg.
+Nominal power of the PV system (c-Si) (kWp):\t1.0
+System losses (%):\t14.0
+
+time,P,G(i),H_sun,T2m,WS10m,Int
+20200621:1010,668.21,879.35,62.19,18.55,1.31,0.0
+20200621:1110,700.5,930.02,65.21,19.31,1.45,0.0
+20200621:1210,0.0,902.17,62.88,20.06,1.59,0.0
+
+P: PV system power (W)
+G(i): Global irradiance on the inclined plane (plane of the array) (W/m2)
+
+PVGIS (c) European Union, 2001-2026
+"""
+SIMPLE = "time,power\n2026-06-21T12:00:00Z,100\n2026-06-21T12:01:00Z,200.5\n2026-06-21T12:02:00Z,0\n"
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Replay:
+    """The load of Meter_0, or another one, from a file and lines of simulation.ini."""
+
+    def make(text: str, *lines: str, meter_id: str = "Meter_0") -> PowerModel:
+        (tmp_path / "profile.csv").write_text(text)
+        config._profile.cache_clear()
+        (tmp_path / "simulation.ini").write_text("\n".join(["[pv]", "model = replay", "file = profile.csv", *lines]))
+        settings = config.load_simulation(tmp_path / "simulation.ini", None).pv(meter_id)
+        return solar.model(settings.model, settings.seed, meter_id, **settings.parameters)
+
+    return make
+
+
+def at(power: PowerModel, *seconds: float) -> list[float]:
+    """W at seconds after NOON_S."""
+    return [each / 1000 for each in power([NOON_S * SECOND + round(second * SECOND) for second in seconds])]
+
+
+def test_step_and_loop(replay: Replay) -> None:
+    """A power stays until the next; when the last has lasted as long as its predecessor, all begins again."""
+    power = replay(SIMPLE)
+    assert at(power, 0, 59.999, 60, 119, 120, 179, 180, 240, -1, -60, 180 * 10**6 + 61) == [
+        100, 100, 200.5, 200.5, 0, 0, 100, 200.5, 0, 0, 200.5,
+    ]  # fmt: skip
+
+
+def test_linear(replay: Replay) -> None:
+    """Straight lines between the times, and from the last to the first of the next round."""
+    power = replay(SIMPLE, "interpolation = linear")
+    assert at(power, 0, 30, 60, 90, 120, 150, 179.999) == [100, 150.25, 200.5, 100.25, 0, 50, 99.998]
+
+
+@pytest.mark.parametrize(
+    "line,expected",
+    [
+        ("shift = 60", [0, 100, 200.5, 0]),
+        ("shift = -60.0", [200.5, 0, 100, 200.5]),
+        ("scale = 0.000001", [0, 0, 0, 0]),
+        ("scale = 2.5", [250, 501.25, 0, 250]),
+        ("unit = kW", [100_000, 200_500, 0, 100_000]),
+        ("loop = 120", [100, 200.5, 100, 200.5]),
+        ("loop = 200", [100, 200.5, 0, 0]),
+        ("loop = 0", [100, 200.5, 0, 0]),
+        ("loop = 0\nshift = 30", [0, 100, 200.5, 0]),
+        ("loop = 0\ninterpolation = linear\nshift = -30", [150.25, 100.25, 0, 0]),
+        ("column = power", [100, 200.5, 0, 100]),
+    ],
+)
+def test_keys(replay: Replay, line: str, expected: list[float]) -> None:
+    """Each key does what the README says of it, at 0, 60, 120 and 180 s."""
+    found = at(replay(SIMPLE, line), 0, 60, 120, 180)
+    assert found == pytest.approx(expected, abs=0.001)
+
+
+def test_spread(replay: Replay) -> None:
+    """Each meter has its own delay, always the same, of less than `spread`."""
+    times = [f"{NOON_S + second},{second}" for second in range(600)]
+    text = "\n".join(["time,P", *times])
+    delays = [at(replay(text, "spread = 100", meter_id=f"Meter_{number}"), 300)[0] for number in range(8)]
+    assert len(set(delays)) > 5
+    assert all(200 < 300 - delay + 200 <= 300 or delay == 300 for delay in delays)
+    assert all(delay == int(delay) for delay in delays)
+    assert at(replay(text, "spread = 100", meter_id="Meter_3"), 300)[0] == delays[3]
+
+
+def test_pvgis(replay: Replay) -> None:
+    """An hourly file of PVGIS is read as it was downloaded: the column P, in W, with times in UTC."""
+    profile = parse(PVGIS.splitlines(keepends=True), "", "W")
+    assert list(profile.times) == [(1_592_734_200 + hour * 3600) * SECOND for hour in range(3)]
+    assert list(profile.milliwatts) == [668_210, 700_500, 0]
+    assert list(parse(PVGIS.splitlines(keepends=True), "G(i)", "W").milliwatts) == [879_350, 930_020, 902_170]
+    assert replay(PVGIS)([1_592_734_200 * SECOND]) == [668_210]
+
+
+@pytest.mark.parametrize(
+    "text,ns",
+    [
+        ("0", 0),
+        ("1782043200", NOON_S * SECOND),
+        ("1782043200.25", NOON_S * SECOND + 250_000_000),
+        ("2026-06-21T12:00:00Z", NOON_S * SECOND),
+        ("2026-06-21 12:00", NOON_S * SECOND),
+        ("2026-06-21T14:00:00.5+02:00", NOON_S * SECOND + 500_000_000),
+        ("2026-06-21T06:30-0530", NOON_S * SECOND),
+        ("20260621:1200", NOON_S * SECOND),
+        ("2000-02-29T00:00:00Z", 951_782_400 * SECOND),
+        ("1970-01-01T00:00:00Z", 0),
+    ],
+)
+def test_times(text: str, ns: int) -> None:
+    """Times of every kind that the README names; UTC where no offset stands."""
+    assert parse(["time,P", f"{text},1", "2200-01-01T00:00Z,2"], "", "W").times[0] == ns
+
+
+def test_other_files() -> None:
+    """Semicolons with decimal commas, tabs, quotes, a byte order mark's absence, further columns, and our day files."""
+    assert list(parse(["Zeit;x", "Timestamp;Leistung", "1;1,5", "2;-2,25"], "", "W").milliwatts) == [1500, -2250]
+    assert list(parse(["time\tP\tQ", "1\t1e3\t7", "2\t0\t8"], "", "W").milliwatts) == [1_000_000, 0]
+    assert list(parse(['"time","my, power"', '"1","1.5"', '"2","2"'], "my, power", "kW").milliwatts) == [
+        1500000,
+        2000000,
+    ]
+    day_file = [
+        "meter_id,time_s,meter_power_value_w,pv_power_value_kw,sum_meter_pv_w",
+        "M,1,5.5,0.001,6.5",
+        "M,2,6,0,6",
+    ]
+    assert list(parse(day_file, "pv_power_value_kw", "kW").milliwatts) == [1000, 0]
+
+
+BAD = [
+    ("time,P\n1,1\n2,x\n", "line 3: x is no power; give a number."),
+    ("time,P\n1,1\n2,\n", "line 3: (nothing) is no power; give a number."),
+    ("time,P\n1,1\n2,nan\n", "line 3: nan is no power"),
+    ("time,P\n1,1\n2,1_0\n", "line 3: 1_0 is no power"),
+    ("time,P\n1,1\n2,1e99\n", "line 3: 1e99 is no power"),
+    ("time,P\n1,1\n1,2\n", "line 3 is not later than the line before; sort the lines, each time once."),
+    ("time,P\n1,1\n2\n", "line 3 has 1 columns; give as many as the header has."),
+    ("time,P\n1,1\nnoon,2\n", "line 3: noon is no time; give one such as 2026-06-21T12:00:00+02:00 (without an"),
+    ("time,P\n2025-02-29T00:00,1\n", "line 2: 2025-02-29T00:00 is no time"),
+    ("time,P\n2025-02-28T24:00,1\n", "line 2: 2025-02-28T24:00 is no time"),
+    ("time,P\n2999-01-01T00:00,1\n", "line 2: 2999-01-01T00:00 is no time"),
+    ("time,P\n1782043200000,1\n", "line 2: 1782043200000 is no time"),
+    ("time,P\n1,1\n", "has fewer than two lines of data; give at least two."),
+    ("", "has no header in its first lines; give one with a column named time, time_s,"),
+    ("1,1\n2,2\n", "has no header in its first lines"),
+    ("time,a,b\n1,1,1\n2,2,2\n", "line 1 has several columns; name one of a, b."),
+    ("time,P\n1,1\n2,2\n\n3,3\n", "line 5 comes after an empty line; take that one away."),
+    (PVGIS.replace("20200621:1110,700.5", "20200621:1110,--"), "line 14: -- is no power"),
+]
+
+
+@pytest.mark.parametrize("text,told", BAD)
+def test_bad_files(text: str, told: str, replay: Replay, tmp_path: Path) -> None:
+    """What is wrong in a file is one sentence with file and line, and exit status 78."""
+    with pytest.raises(ConfigError) as caught:
+        replay(text)
+    assert str(caught.value).startswith(str(tmp_path / "profile.csv"))
+    assert told in str(caught.value)
+    assert str(caught.value).endswith(".")
+    with pytest.raises(BadProfile):
+        parse(text.splitlines(keepends=True), "", "W")
+
+
+def test_no_column(replay: Replay) -> None:
+    """A column that is not there is told with those that are."""
+    with pytest.raises(ConfigError, match=r"line 1 has no column Q; name one of power\."):
+        replay(SIMPLE, "column = Q")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is missing, or no text, is told by who needs it, and only then."""
+    path = tmp_path / "simulation.ini"
+    path.write_text("[meter Meter_3]\nmodel = replay\nfile = none.csv\n")
+    simulation = config.load_simulation(path, None)
+    assert simulation.meter("Meter_2").model == "random"
+    with pytest.raises(ConfigError, match=r"none\.csv is no file; create it, or name another one"):
+        simulation.meter("Meter_3")
+    (tmp_path / "none.csv").write_bytes(b"time,P\n1,\xff\n")
+    with pytest.raises(ConfigError, match=r"none\.csv is not UTF-8"):
+        simulation.meter("Meter_3")
+
+
+def test_large_file() -> None:
+    """100,000 rows take 16 bytes each, and a second or so."""
+    lines = ["time,P", *(f"{NOON_S + second},{second % 4000}.5" for second in range(100_000))]
+    begin = time.process_time()
+    profile = parse(lines, "", "W")
+    assert time.process_time() - begin < 3
+    assert len(profile.times) == 100_000
+    assert profile.times.itemsize == profile.milliwatts.itemsize == 8

@@ -1,0 +1,104 @@
+"""`pvsim sample` prints what the services would write."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pvsim.dayfile import HEADER
+from pvsim.errors import ConfigError, IdError, PvsimError
+from pvsim.tools import main, sample
+
+START_S = 1_782_043_200  # 2026-06-21T12:00:00Z
+SETTINGS = """\
+[meter]
+model = household
+interval = 30
+[meter Meter_2]
+model = replay
+file = profile.csv
+[pv]
+model = weather
+timezone = Europe/Berlin
+[pv Meter_1..2]
+model = clear-sky
+azimuth = 90
+"""
+Run = Callable[..., list[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `pvsim sample`; return the lines that it prints."""
+    (tmp_path / "simulation.ini").write_text(SETTINGS)
+    (tmp_path / "profile.csv").write_text(f"time,W\n{START_S},100\n{START_S + 60},200\n")
+    parser = argparse.ArgumentParser()
+    sample.add_parser(parser.add_subparsers())
+
+    def run(*arguments: str) -> list[str]:
+        options = parser.parse_args(["sample", "--simulation-file", str(tmp_path / "simulation.ini"), *arguments])
+        assert options.func(options) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_rows_are_those_that_verify_expects(run: Run, tmp_path: Path) -> None:
+    """Meters of different models, each on its own grid; `pvsim verify` finds nothing wrong in the rows."""
+    lines = run("Meter_0..2", "--from", "2026-06-21T13:59:59", "--to", "2026-06-21T15:00:00+02:00")
+    assert lines[0] == HEADER
+    assert len(lines) == 1 + 3 * 120
+    arguments = ["verify", "--simulation-file", str(tmp_path / "simulation.ini")]
+    for number in range(3):
+        rows = lines[1 + number * 120 : 1 + (number + 1) * 120]
+        assert rows[0].startswith(f"Meter_{number},{START_S},")
+        path = tmp_path / f"Meter_{number}-2026-06-21.csv"
+        path.write_text("\n".join([HEADER, *rows, ""]))
+        assert main([*arguments, str(path)]) == 0
+        path.write_text("\n".join([HEADER, *rows, ""]).replace(f",{START_S},", f",{START_S},1"))
+        assert main([*arguments, str(path)]) == 1
+    assert lines[-120].split(",")[2] == "100"
+    assert lines[-118].split(",")[2] == "200"
+
+
+def test_interval(run: Run) -> None:
+    """--interval is that between the rows; instants are its multiples, from --from on and before --to."""
+    lines = run("x", "--from", str(START_S + 1), "--to", str(START_S + 21), "--interval", "2.5")
+    seconds = [Decimal(line.split(",")[1]) - START_S for line in lines[1:]]
+    assert seconds == [Decimal(25 * number) / 10 for number in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "arguments,error",
+    [
+        (["a/b", "--from", "1", "--to", "2"], IdError),
+        (["a", "--from", "2", "--to", "2"], ConfigError),
+        (["a", "--from", "1", "--to", "2", "--simulation-file", "/nowhere"], ConfigError),
+        (["a", "--from", "1", "--to", "9999999999", "--plot", "x.png"], ConfigError),
+    ],
+)
+def test_bad_input(run: Run, arguments: list[str], error: type[PvsimError]) -> None:
+    """What cannot be used is a sentence, and exit status 78."""
+    with pytest.raises(error) as caught:
+        run(*arguments)
+    assert caught.value.exit_status == 78
+
+
+def test_plot(run: Run, tmp_path: Path) -> None:
+    """--plot draws a picture; where matplotlib is not installed, a sentence says how to get it."""
+    path = tmp_path / "sample.png"
+    arguments = ["Meter_0..1", "--from", "2026-06-21", "--to", "2026-06-22", "--interval", "600", "--plot", str(path)]
+    if importlib.util.find_spec("matplotlib"):
+        assert run(*arguments) == []
+        assert path.read_bytes().startswith(b"\x89PNG")
+        arguments[-1] = str(tmp_path / "nowhere" / "sample.png")
+        with pytest.raises(ConfigError, match="Cannot draw to"):
+            run(*arguments)
+    else:
+        with pytest.raises(PvsimError, match="sudo apt install python3-matplotlib"):
+            run(*arguments)
