@@ -350,7 +350,7 @@ class Recorder:
         if not self._set_aside.has_queue:
             self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
             if len(self._set_aside.unsent) == 1:
-                self._broker.declare(REJECTED, rejected_arguments(), self._on_rejected_declared)
+                self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), self._on_rejected_declared)
             return
         done = partial(self._on_set_aside, delivery, reason)
         self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)

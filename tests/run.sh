@@ -82,14 +82,14 @@ unit() {
 }
 
 broker() {
-    need rabbitmq-server amqp-tools faketime strace
+    need rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
     say 'tests/broker'
     run_pytest tests/broker "$@"
 }
 
 package() {
     is_root || fail 'the package part boots machines, and needs root for it; run: sudo sh tests/run.sh package'
-    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev
+    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography
     sh debian/build.sh
     say 'tests/package'
     # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
