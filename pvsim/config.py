@@ -279,6 +279,8 @@ def _resolved(place: str, source: str, values: Mapping[str, Any], kept_password:
 def _kept_password(also_by_hand: bool) -> str | None:
     """The password that systemd hands over; what it would hand over, for who runs a command by hand as root."""
     text = _credential("broker-password", "The credential broker-password")
+    if text == "\n":  # as the units have it where none is kept
+        text = None
     also_by_hand = also_by_hand and "CREDENTIALS_DIRECTORY" not in os.environ
     if text is None and also_by_hand and os.access(PASSWORD_FILE, os.R_OK):
         text = _read(PASSWORD_FILE, str(PASSWORD_FILE))

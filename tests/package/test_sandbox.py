@@ -19,7 +19,7 @@ def from_inside(machine: Machine, unit: str, script: str) -> str:
         machine.run(f"systemctl stop {unit} && systemctl start {unit}")
         invocation = machine.property(unit, "InvocationID")
         machine.run("journalctl --sync")
-        return machine.run(f"journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID={invocation}")
+        return machine.run(f"journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID={invocation} SYSLOG_IDENTIFIER=sh")
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -22,10 +22,10 @@ def rewrite(machine: Machine, name: str, text: str) -> None:
     (machine.root / "etc/pvsim" / name).write_text(text, "utf-8")
 
 
-def test_installing_starts_the_fleet(machine: Machine) -> None:
-    assert machine.run(f"systemctl is-active {METER}") == "active"
-    assert machine.run(f"systemctl is-enabled {METER}") == "enabled"
-    assert "Meter created: ['Meter_0']" in own_messages(machine, METER)
+def test_installing_starts_the_fleet(installed: Machine) -> None:
+    assert installed.run(f"systemctl is-active {METER}") == "active"
+    assert installed.run(f"systemctl is-enabled {METER}") == "enabled"
+    assert "Meter created: ['Meter_0']" in own_messages(installed, METER)
 
 
 def test_a_pv_system_writes_a_row_a_second(pvsim: Machine) -> None:

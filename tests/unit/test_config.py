@@ -124,6 +124,8 @@ def test_password_in_a_file(write: Write, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     assert config.load_broker(path).password == "pass#word "
     (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/broker-password").write_text("\n")  # as the units have it where none is kept
+    assert config.load_broker(path).password == "pass#word "
     (tmp_path / "credentials/broker-password").write_text("of systemd\n")
     assert config.load_broker(path).password == "of systemd"
     assert config.load_broker(write("[broker]\npassword = x\n")).password == "of systemd"
