@@ -289,6 +289,10 @@ class Broker:
         self._asked.popleft()
         self._asked_s = time.monotonic()
 
+    def consumes(self, queue: str) -> bool:
+        """Whether the broker has answered that it delivers the messages of a queue."""
+        return queue in self._tags and queue not in self._asked
+
     def probe(self, queue: str, done: Callable[[bool], None]) -> None:
         """Ask whether a queue answers a consumer, on a channel of its own: one that does not holds up its channel."""
         self.open_channel(partial(_probe, queue, done))
