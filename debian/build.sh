@@ -7,17 +7,9 @@
 # The build runs in a temporary copy, so the checkout stays as it is.
 set -eu
 
-say() { printf '\n== %s\n' "$*"; }
-fail() { printf 'debian/build.sh: %s\n' "$*" >&2; exit 1; }
-
-# Run a command that has much to say, and let it speak only if it fails.
-quietly() {
-    "$@" >"$temporary/log" 2>&1 </dev/null && return
-    tail -n 40 "$temporary/log" >&2
-    fail "this failed, and its last words stand above: $*"
-}
-
 cd "$(dirname "$0")/.."
+program=debian/build.sh
+. debian/functions.sh
 # Debian's own tools and python3, whatever else is installed.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 

@@ -10,15 +10,9 @@ set -eu
 ROWS=10         # to show
 PATIENCE=120    # seconds; a broker that has just been installed takes a while to start
 
-say() { printf '\n== %s\n' "$*"; }
-fail() { printf '\ndebian/demo.sh: %s\n' "$*" >&2; exit 1; }
-
-# Run a command that has much to say, and let it speak only if it fails.
-quietly() {
-    "$@" >"$temporary/log" 2>&1 </dev/null && return
-    tail -n 40 "$temporary/log" >&2
-    fail "this failed, and its last words stand above: $*"
-}
+cd "$(dirname "$0")/.."
+program=debian/demo.sh
+. debian/functions.sh
 
 # The newest day file of Meter_0; nothing if there is none.
 day_file() { find /var/lib/pvsim -name 'Meter_0-*.csv' 2>/dev/null | sort | tail -n 1; }
@@ -86,7 +80,6 @@ without_systemd() {
 
 [ "$(id -u)" = 0 ] || fail 'installing a package needs root; run: sudo sh debian/demo.sh'
 command -v apt-get >/dev/null || fail 'this is for Debian 12 and later; here is no apt-get'
-cd "$(dirname "$0")/.."
 export DEBIAN_FRONTEND=noninteractive
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT

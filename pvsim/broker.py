@@ -1,43 +1,51 @@
 """The broker: one connection that comes back by itself, and what goes over it. Only this file imports pika.
 
-Everything runs in one thread on one `Loop`. A `Broker` connects, and tells its owner when it is up and when
-it is down; between those two moments it declares queues, publishes with confirms, and consumes. Whatever was
-under way when the connection is lost is forgotten here: the owner knows how to do it again. Three channels,
-because a refused declaration closes the one that it was asked on.
+Everything runs in one thread on one `Loop`. A `Broker` connects to one of the broker's nodes, and to the next when
+that fails, and tells its owner when it is up and when it is down; between those two moments it declares queues,
+publishes with confirms, and consumes. Whatever was under way when the connection is lost is forgotten here: the owner
+knows how to do it again. Three channels, because a refused declaration closes the one that it was asked on.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import re
+import secrets
 import socket
+import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 
 import pika
 import pika.adapters.select_connection as select_connection
+import pika.adapters.utils.connection_workflow as workflow
 import pika.data
 import pika.exceptions as errors
 
-from pvsim.config import BrokerSettings
-from pvsim.errors import BrokerError
+from pvsim import tls
+from pvsim.config import Address, BrokerSettings
+from pvsim.errors import BrokerError, ConfigError
 from pvsim.reading import REJECTED
 
 log = logging.getLogger(__name__)
 
+NAME, TCP, TLS, AMQP, LOGIN, VIRTUAL_HOST, USE = "name", "TCP", "TLS", "AMQP", "login", "virtual host", "use"
 CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
 OTHER_ARGUMENTS = "The queue %s exists with other arguments and is used as it is: %s"
 REJECTED_KEPT = 100_000
-_NOT_FOUND, _PRECONDITION_FAILED = 404, 406  # AMQP 0-9-1, section 1.2
+_ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED = 403, 404, 406  # AMQP 0-9-1, section 1.2
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
-_GOODBYE_S, _SILENT_S = 1.0, 10.0
+_GOODBYE_S, _SILENT_S, _REFUSING_S = 1.0, 10.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
+_TLS_REASON = re.compile(r"\[SSL: (\w+)")
 
 Done = Callable[[str], None]
 _decode_properties = pika.BasicProperties.decode
@@ -121,17 +129,22 @@ def arguments(settings: BrokerSettings) -> dict[str, Any]:
     drops a message after 20 returns otherwise, and -1 loses them on 3.10.
     """
     return {
-        "x-queue-type": "quorum",
+        **_type(settings),
         "x-single-active-consumer": True,
         "x-overflow": "reject-publish",
         "x-max-length": settings.max_queue_length,
-        "x-delivery-limit": 2**31 - 1,
     }
 
 
-def rejected_arguments() -> dict[str, Any]:
+def rejected_arguments(settings: BrokerSettings) -> dict[str, Any]:
     """The arguments of the queue of what was set aside: it keeps the newest."""
-    return {"x-queue-type": "quorum", "x-overflow": "drop-head", "x-max-length": REJECTED_KEPT}
+    return {**_type(settings), "x-overflow": "drop-head", "x-max-length": REJECTED_KEPT}
+
+
+def _type(settings: BrokerSettings) -> dict[str, Any]:
+    if settings.queue_type == "classic":
+        return {"x-queue-type": "classic"}
+    return {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 
 
 def back_off(attempt: int, longest_s: float, chance: float) -> float:
@@ -139,19 +152,61 @@ def back_off(attempt: int, longest_s: float, chance: float) -> float:
     return min(longest_s, 0.5 * 1.5 ** min(attempt - 1, 50)) * (0.5 + chance / 2)
 
 
+class Trouble(NamedTuple):
+    """Why there is no connection: the step that fails, and a sentence.
+
+    `is_cheap`: it was refused at once, so that trying again soon costs nothing.
+    """
+
+    step: str
+    sentence: str
+    is_cheap: bool = False
+
+
+class Turn:
+    """Whose turn it is to be tried: all addresses one after the other, beginning with any of them.
+
+    `chance`, from 0 up to 1, says with which: so many services spread over the nodes of a cluster.
+    """
+
+    def __init__(self, addresses: Sequence[Address], chance: float) -> None:
+        first = int(chance * len(addresses))
+        self._addresses = [*addresses[first:], *addresses[:first]]
+        self._failures = 0
+
+    @property
+    def address(self) -> Address:
+        """The one to try now."""
+        return self._addresses[0]
+
+    def fail(self, longest_s: float, chance: float) -> float:
+        """On to the next: seconds to wait before, more from round to round, and little within a round."""
+        self._addresses.append(self._addresses.pop(0))
+        self._failures += 1
+        rounds, rest = divmod(self._failures, len(self._addresses))
+        return back_off(1 if rest else rounds, longest_s, chance)
+
+    def succeed(self) -> None:
+        """All is well: what fails from now on has not failed before."""
+        self._failures = 0
+
+
 class Broker:
     """One connection to the broker for one service."""
 
     def __init__(self, settings: BrokerSettings, loop: Loop, owner: Owner) -> None:
         self.settings = settings
-        self.address = f"{settings.host}:{settings.port}"
+        if settings.tls:
+            tls.context(settings)  # what is wrong with its files is to be said now
+        self._turn = Turn(settings.addresses, random.random())
+        self.address = self._turn.address
         self.is_up = False
         self.blocked = ""
         self.trouble = f"connecting to the broker at {self.address}"
-        self._logged = ""
+        self._logged: dict[Address, str] = {}
+        self._is_flapping = False  # the last connections lived no longer than a moment
         self._loop = loop
         self._owner = owner
-        self._attempt = 0
         self._up_since = 0.0
         self._is_dropping = False
         self._connection: Any = None
@@ -234,6 +289,10 @@ class Broker:
         self._asked.popleft()
         self._asked_s = time.monotonic()
 
+    def consumes(self, queue: str) -> bool:
+        """Whether the broker has answered that it delivers the messages of a queue."""
+        return queue in self._tags and queue not in self._asked
+
     def probe(self, queue: str, done: Callable[[bool], None]) -> None:
         """Ask whether a queue answers a consumer, on a channel of its own: one that does not holds up its channel."""
         self.open_channel(partial(_probe, queue, done))
@@ -286,8 +345,14 @@ class Broker:
     # --- the connection
 
     def _connect(self) -> None:
+        self.address = self._turn.address
+        try:
+            parameters = _parameters(self.settings, self.address)
+        except ConfigError as error:  # a file that could be read when the service was started
+            self._on_lost(None, error)
+            return
         self._connection = pika.SelectConnection(
-            _parameters(self.settings),
+            parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_lost,
             on_close_callback=self._on_lost,
@@ -311,8 +376,33 @@ class Broker:
 
     def _up(self) -> None:
         self.is_up, self.trouble, self._up_since = True, "", time.monotonic()
-        log.info("Connected to the broker at %s.", self.address)
+        if self._is_flapping:
+            self.later(_STABLE_S, self._log_up)
+        else:
+            self._log_up()
+        if len(self.settings.addresses) > 1:
+            self.later(1, self._watch_node)
         self._owner.on_up()
+
+    def _log_up(self) -> None:
+        log.info("Connected to the broker at %s.", self.address)
+
+    # Where there are several nodes, the one that we are connected to may be the trouble. One that is cut off from its
+    # cluster confirms nothing, and does not know it yet. And a channel that was opened right after another node had
+    # failed may refuse messages to a queue for ever, because it has remembered the leader that is gone (3.10).
+
+    def _watch_node(self) -> None:
+        if self.publishes_in_vain:
+            self.reset("it confirms nothing")
+        elif queue := self._publisher.refusing(_REFUSING_S):
+            self.look(queue, partial(self._on_refusing, queue))
+        self.later(1, self._watch_node)
+
+    def _on_refusing(self, queue: str, found: Queue | None) -> None:
+        self._publisher.refused_s[queue] = time.monotonic()
+        if found and found.messages < self.settings.max_queue_length:
+            self._publisher.suspects.add(queue)
+            self.reset(f"it refuses messages to {queue}, which has room")
 
     def _guard(self, channel: Any) -> None:
         """Whatever closes one of these channels, a new connection puts everything right."""
@@ -336,7 +426,7 @@ class Broker:
             del self._tags[queue]
             self._owner.on_cancelled(queue)
 
-    def _on_lost(self, _connection: Any, reason: Exception) -> None:
+    def _on_lost(self, connection: Any, reason: Exception) -> None:
         self.is_up, self._is_dropping, self.blocked = False, False, ""
         self._publisher.clear()
         self._queues.clear()
@@ -345,20 +435,22 @@ class Broker:
         if self._closed:
             self._closed()
             return
-        if self._up_since and time.monotonic() - self._up_since > _STABLE_S:
-            self._attempt, self._logged = 0, ""
+        lived_s = time.monotonic() - self._up_since if self._up_since else 0
+        self._is_flapping = 0 < lived_s <= _STABLE_S
+        if lived_s > _STABLE_S:
+            self._turn.succeed()
+            self._logged.clear()
         self._up_since = 0.0
         self._owner.on_down()
-        self._retry(reason)
+        self._retry(explain(reason, self.settings, self.address, _received(connection)))
 
-    def _retry(self, reason: Exception) -> None:
-        self._attempt += 1
-        why, is_refused = explain(reason, self.settings)
-        wait_s = back_off(self._attempt, _REFUSED_WAIT_S if is_refused else _LONGEST_WAIT_S, random.random())
-        self.trouble = f"{why} Next try in {wait_s:.0f} s." if wait_s >= 1 else why
-        if why != self._logged:
-            log.warning("%s Trying again until it works.", why)
-            self._logged = why
+    def _retry(self, trouble: Trouble) -> None:
+        wait_s = self._turn.fail(_REFUSED_WAIT_S if trouble.is_cheap else _LONGEST_WAIT_S, random.random())
+        where = f" at {self._turn.address}" if len(self.settings.addresses) > 1 else ""
+        self.trouble = f"{trouble.sentence} Next try in {wait_s:.0f} s{where}." if wait_s >= 1 else trouble.sentence
+        if trouble.sentence != self._logged.get(self.address):
+            log.warning("%s Trying again until it works.", trouble.sentence)
+            self._logged[self.address] = trouble.sentence
         self._loop.later(wait_s, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
@@ -373,14 +465,111 @@ class Broker:
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
 
 
+class Trial:
+    """One connection to one address, tried step by step; what fails raises a TrialError."""
+
+    def __init__(self, settings: BrokerSettings, address: Address) -> None:
+        self.queue = f"pvsim.check.{secrets.token_hex(4)}"
+        self._settings = settings
+        self._address = address
+        self._body = secrets.token_bytes(16)
+        self._connection: Any = None
+        self._channel: Any = None
+
+    def connect(self) -> str:
+        """Log in, and open the virtual host; returns what the broker says it is."""
+        parameters = _parameters(self._settings, self._address)
+        parameters.blocked_connection_timeout = self._settings.connect_timeout_s
+        parameters.heartbeat = self._settings.connect_timeout_s  # a trial ends
+        try:
+            self._connection = pika.BlockingConnection(parameters)
+            self._channel = self._connection.channel()
+        except Exception as error:  # pika raises whatever comes up in the socket, too
+            raise self._error(error, "") from None
+        properties = self._connection._impl.server_properties or {}
+        return " ".join(str(properties.get(name, "")) for name in ("product", "version")).strip()
+
+    def declare(self) -> None:
+        """Declare a queue of its own, of the kind that meters have, which the broker removes if we cannot."""
+        args = {**arguments(self._settings), "x-expires": 60_000}
+        self._try("declare", lambda: self._channel.queue_declare(self.queue, durable=True, arguments=args))
+
+    def publish(self) -> None:
+        """Publish a message to it, which the broker confirms."""
+        properties = pika.BasicProperties(delivery_mode=2)
+        self._try("publish", self._channel.confirm_delivery)
+        self._try(
+            "publish", lambda: self._channel.basic_publish("", self.queue, self._body, properties, mandatory=True)
+        )
+
+    def consume(self) -> None:
+        """Have it delivered."""
+        self._try("consume", self._consume)
+
+    def delete(self) -> None:
+        """Remove the queue."""
+        self._try("delete", lambda: self._channel.queue_delete(self.queue))
+
+    def close(self) -> None:
+        """Close the connection, and remove the queue before if it may be there."""
+        with suppress(Exception):  # it may be closed already
+            if self._connection.is_open:
+                self._connection.channel().queue_delete(self.queue)
+        with suppress(Exception):
+            self._connection.close()
+
+    def _consume(self) -> None:
+        timeout_s = self._settings.connect_timeout_s
+        method, _properties, body = next(self._channel.consume(self.queue, inactivity_timeout=timeout_s))
+        if method is None:
+            raise BrokerError(f"no message came within {timeout_s} s")
+        if body != self._body:
+            raise BrokerError("another message came than was sent")
+        self._channel.basic_ack(method.delivery_tag)
+
+    def _try(self, what: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception as error:
+            raise self._error(error, what) from None
+
+    def _error(self, error: Exception, what: str) -> TrialError:
+        if isinstance(error, BrokerError):
+            return TrialError(Trouble(USE, f"Cannot {what} at the broker at {self._address}: {error}."))
+        if isinstance(error, errors.NackError | errors.UnroutableError | errors.ConnectionBlockedTimeout):
+            why = "it takes nothing now, or the queue is gone; look at its alarms (rabbitmqctl status)"
+            return TrialError(Trouble(USE, f"Cannot {what} at the broker at {self._address}: {why}."))
+        received = b"" if self._settings.tls else _first_bytes(self._address, self._settings.connect_timeout_s)
+        return TrialError(explain(error, self._settings, self._address, received))
+
+
+def _first_bytes(address: Address, timeout_s: float) -> bytes:
+    """What a server answers to a client of AMQP: pika does not tell, when it is nothing that it knows."""
+    with suppress(OSError), socket.create_connection((address.host, address.port), timeout_s) as connection:
+        connection.settimeout(timeout_s)
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        return connection.recv(8)
+    return b""
+
+
+class TrialError(BrokerError):
+    """A step of a trial that fails: where, and why."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.sentence)
+        self.step = trouble.step
+
+
 class _Publisher:
     """Publishes on a channel in confirm mode, and matches the answers to what they answer."""
 
     def __init__(self) -> None:
         self._channel: Any = None
+        self.suspects: set[str] = set()  # queues that have refused with room, until they confirm again
         self.clear()
 
     def clear(self) -> None:
+        self.refused_s: dict[str, float] = {}  # queues that refuse, and since when
         self._published = 0
         self._answered_s = 0.0
         self._waiting: dict[int, tuple[str, Done]] = {}
@@ -412,12 +601,26 @@ class _Publisher:
         self._answered_s = time.monotonic()
         outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
         for tag in self._answered(answer.delivery_tag, answer.multiple):
-            _, done = self._waiting.pop(tag)
+            queue, done = self._waiting.pop(tag)
+            self._note(queue, outcome)
             if tag in self._unroutable:
                 self._unroutable.discard(tag)
                 done(UNROUTABLE)
             else:
                 done(outcome)
+
+    def _note(self, queue: str, outcome: str) -> None:
+        if outcome == REFUSED:
+            self.refused_s.setdefault(queue, time.monotonic())
+        else:
+            self.refused_s.pop(queue, None)
+            self.suspects.discard(queue)
+
+    def refusing(self, seconds: float) -> str:
+        """A queue that has refused for so long, and not been found out to do so with room; or nothing."""
+        before_s = time.monotonic() - seconds
+        long = (queue for queue, since_s in self.refused_s.items() if since_s < before_s)
+        return next((queue for queue in long if queue not in self.suspects), "")
 
     def _answered(self, tag: int, multiple: bool) -> list[int]:
         if multiple:
@@ -481,10 +684,19 @@ class _Queues:
 
     def clear(self) -> None:
         """What was asked on a connection that is lost is asked no more."""
-        self.trouble = ""
+        self._refused: dict[str, str] = {}  # queues, and why they cannot be used
         self._channel: Any = None
         self._is_busy = False  # with a request, or with opening a channel
         self._requests: deque[_Look | _Declare | _Delete] = deque()
+
+    @property
+    def trouble(self) -> str:
+        """The queues that cannot be used, and why the first of them; or nothing."""
+        if not self._refused:
+            return ""
+        queue, why = next(iter(self._refused.items()))
+        more = f" and {len(self._refused) - 1} more" if len(self._refused) > 1 else ""
+        return f"cannot use the queue {queue}{more} at {self._broker.address}: {why}"
 
     def add(self, request: _Look | _Declare | _Delete) -> None:
         if self._broker.is_up:
@@ -505,8 +717,11 @@ class _Queues:
         self._next()
 
     def _on_answer(self, frame: Any) -> None:
-        self.trouble, self._is_busy = "", False
-        self._requests.popleft().succeed(frame.method)
+        self._is_busy = False
+        request = self._requests.popleft()
+        if self._refused.pop(request.queue, None) and not self._refused:
+            log.info("All queues can be used again.")
+        request.succeed(frame.method)
         self._next()
 
     def _on_closed(self, channel: Any, reason: Exception) -> None:
@@ -522,8 +737,10 @@ class _Queues:
 
     def _try_later(self, request: _Look | _Declare | _Delete, reason: Exception) -> None:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
-        self.trouble = f"cannot use the queue {request.queue}: {getattr(reason, 'reply_text', reason)}"
-        log.warning("C%s. Trying again every %.0f s.", self.trouble[1:], _LONGEST_WAIT_S)
+        is_first = not self._refused
+        self._refused[request.queue] = _refusal(reason, self._broker.settings)
+        if is_first:
+            log.warning("C%s Trying again every %.0f s.", self.trouble[1:], _LONGEST_WAIT_S)
         self._broker.later(_LONGEST_WAIT_S, partial(self.add, request))
 
 
@@ -537,20 +754,27 @@ def _probe(queue: str, done: Callable[[bool], None], channel: Any) -> None:
     channel.basic_consume(queue, lambda *_: None, callback=lambda _: channel.close())
 
 
-def _parameters(settings: BrokerSettings) -> Any:
+def _parameters(settings: BrokerSettings, address: Address) -> Any:
     return pika.ConnectionParameters(
-        host=settings.host,
-        port=settings.port,
+        host=address.host,
+        port=address.port,
         virtual_host=settings.virtual_host,
-        credentials=pika.PlainCredentials(settings.username, settings.password, erase_on_connect=True),
+        credentials=_credentials(settings),
+        ssl_options=pika.SSLOptions(tls.context(settings), tls.server_name(address)) if settings.tls else None,
         heartbeat=settings.heartbeat_s,
         connection_attempts=1,
-        socket_timeout=10,
-        stack_timeout=15,
+        socket_timeout=settings.connect_timeout_s,
+        stack_timeout=settings.connect_timeout_s,
         client_properties={"product": "pvsim"},
         # A host that vanishes answers nothing: unacknowledged bytes tell sooner than a missed heartbeat.
         tcp_options={"TCP_KEEPIDLE": 10, "TCP_USER_TIMEOUT": _USER_TIMEOUT_MS},
     )
+
+
+def _credentials(settings: BrokerSettings) -> Any:
+    if settings.external:
+        return pika.credentials.ExternalCredentials()
+    return pika.PlainCredentials(settings.username, settings.password, erase_on_connect=True)
 
 
 def _can_carry(headers: dict[str, Any] | None) -> bool:
@@ -562,36 +786,104 @@ def _can_carry(headers: dict[str, Any] | None) -> bool:
         return False
 
 
-def explain(reason: Exception, settings: BrokerSettings) -> tuple[str, bool]:
-    """A sentence on why there is no connection, and whether it was refused, so that trying again soon is cheap."""
-    where = f"the broker at {settings.host}:{settings.port}"
+def explain(reason: Exception, settings: BrokerSettings, address: Address, received: bytes = b"") -> Trouble:
+    """What went wrong with a connection, in a sentence. `received`: bytes of the broker that are no AMQP (yet)."""
+    where = f"the broker at {address}"
     cause = _cause(reason)
-    if isinstance(cause, errors.ConnectionClosed | errors.ChannelClosed):
-        return f"Lost {where}: {cause.reply_code} {cause.reply_text}.", True
-    if isinstance(cause, errors.ProbableAuthenticationError | errors.AuthenticationError):
-        return f"Refused login as {settings.username!r} by {where}; look at {settings.source}.", False
-    if isinstance(cause, errors.ProbableAccessDeniedError):
-        return f"Refused virtual host {settings.virtual_host!r} by {where}; look at {settings.source}.", False
+    if isinstance(cause, ConfigError):
+        return Trouble(TLS, str(cause))
     if isinstance(cause, BrokerError):
-        return f"Begins anew with {where}: {cause}.", True
-    if isinstance(cause, errors.IncompatibleProtocolError):
-        return f"No AMQP broker answers at {settings.host}:{settings.port}; look at {settings.source}.", False
-    if isinstance(cause, errors.StreamLostError):
-        return f"Lost {where}: the connection broke.", True
-    if isinstance(cause, errors.AMQPHeartbeatTimeout):
-        return f"Lost {where}: it did not answer in time.", True
+        return Trouble(USE, f"Begins anew with {where}: {cause}.", True)
+    if isinstance(cause, ssl.SSLError):
+        return Trouble(TLS, tls.explain(cause, where, address, settings))
     if isinstance(cause, socket.gaierror):
-        return f"Cannot find {settings.host}: {cause.strerror}; look at {settings.source}.", False
+        return Trouble(NAME, f"Cannot find {address.host}: {cause.strerror}; look at host in {settings.source}.")
     if isinstance(cause, OSError):
-        text = cause.strerror or str(cause) or type(cause).__name__
-        return f"Cannot reach {where}: {text}.", isinstance(cause, ConnectionRefusedError)
-    return f"Cannot use {where}: {cause or type(cause).__name__}.", False
+        return Trouble(TCP, _unreachable(cause, where, settings), isinstance(cause, ConnectionRefusedError))
+    return _explain_amqp(cause, settings, address, received)
+
+
+def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Address, received: bytes) -> Trouble:
+    where = f"the broker at {address}"
+    if isinstance(cause, errors.ProbableAuthenticationError | errors.AuthenticationError):
+        return Trouble(LOGIN, _refused_login(where, settings))
+    if isinstance(cause, errors.ProbableAccessDeniedError):
+        return Trouble(VIRTUAL_HOST, _refused_virtual_host(str(cause), where, settings))
+    if isinstance(cause, errors.IncompatibleProtocolError | errors.ProtocolSyntaxError):
+        if match := _TLS_REASON.search(str(cause)):  # one that came after the handshake: pika keeps its text alone
+            return Trouble(TLS, tls.explain_reason(match[1], where, settings))
+        return Trouble(AMQP, _no_amqp(address, received, settings))
+    if isinstance(cause, errors.ConnectionClosed | errors.ChannelClosed):
+        if cause.reply_code == _ACCESS_REFUSED:
+            return Trouble(USE, f"No permission at {where}: {_refusal(cause, settings)}", True)
+        return Trouble(USE, f"Lost {where}: {cause.reply_code} {cause.reply_text}.", True)
+    if isinstance(cause, workflow.AMQPConnectorStackTimeout | errors.ConnectionOpenAborted):
+        seconds = settings.connect_timeout_s
+        return Trouble(
+            AMQP, f"No answer from {where} within {seconds} s; look at host, port and tls in {settings.source}."
+        )
+    if isinstance(cause, errors.AMQPHeartbeatTimeout):
+        return Trouble(AMQP, f"Lost {where}: it did not answer in time; look whether it runs.", True)
+    if isinstance(cause, errors.StreamLostError):
+        return Trouble(AMQP, f"Lost {where}: the connection broke.", True)
+    return Trouble(AMQP, f"Cannot use {where}: {cause or type(cause).__name__}.")
+
+
+def _unreachable(error: OSError, where: str, settings: BrokerSettings) -> str:
+    text = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        text = f"no answer within {settings.connect_timeout_s} s"
+    return f"Cannot reach {where}: {text}; look whether it runs, and at host and port in {settings.source}."
+
+
+def _refused_login(where: str, settings: BrokerSettings) -> str:
+    if settings.external:
+        return (
+            f"Refused login by certificate by {where}; look at cert_file in {settings.source}, and whether the broker"
+            " has the user and the plugin rabbitmq_auth_mechanism_ssl."
+        )
+    return f"Refused login as {settings.username!r} by {where}; look at username and password in {settings.source}."
+
+
+def _refused_virtual_host(text: str, where: str, settings: BrokerSettings) -> str:
+    virtual_host = settings.virtual_host
+    if "not found" in text:
+        return f"No virtual host {virtual_host!r} at {where}; look at virtual_host in {settings.source}."
+    return (
+        f"Refused virtual host {virtual_host!r} by {where}; look at virtual_host in {settings.source}, and at"
+        f" rabbitmqctl list_permissions -p {virtual_host}."
+    )
+
+
+def _no_amqp(address: Address, received: bytes, settings: BrokerSettings) -> str:
+    if received[:1] == b"\x15":  # a TLS alert (RFC 8446, section 5.1)
+        return f"TLS is spoken at {address}, and not plain AMQP; give tls = yes in {settings.source}, or another port."
+    if settings.tls:  # it may refuse our certificate without the time to say so
+        return (
+            f"The broker at {address} hangs up as soon as TLS is set up; look at port, cert_file and key_file in"
+            f" {settings.source}, and into the broker's log."
+        )
+    return f"No AMQP broker answers at {address}; look at host, port and tls in {settings.source}."
+
+
+def _refusal(reason: Exception, settings: BrokerSettings) -> str:
+    """The broker's words on what it does not allow, and what to look at."""
+    text = getattr(reason, "reply_text", str(reason)).removeprefix("ACCESS_REFUSED - ")
+    if getattr(reason, "reply_code", 0) == _ACCESS_REFUSED:
+        return f"{text}; look at rabbitmqctl list_permissions -p {settings.virtual_host}."
+    return f"{text}."
+
+
+def _received(connection: Any) -> bytes:
+    """What has come and was no frame (yet)."""
+    return getattr(connection, "_frame_buffer", None) or b""
 
 
 def _cause(reason: BaseException) -> BaseException:
-    """The innermost of the errors that pika wraps into each other."""
-    for inner in (getattr(reason, "exceptions", None) or [])[-1:] or [
-        each for each in (getattr(reason, "exception", None), *reason.args) if isinstance(each, BaseException)
-    ]:
-        return _cause(inner)
-    return reason
+    """The innermost of the errors that pika wraps into each other; of several addresses, the most telling one."""
+    several = [_cause(each) for each in getattr(reason, "exceptions", None) or []]
+    inner = several or [
+        _cause(each) for each in (getattr(reason, "exception", None), *reason.args) if isinstance(each, BaseException)
+    ]
+    telling = [each for each in inner if not isinstance(each, ConnectionRefusedError)]
+    return (telling or inner or [reason])[-1]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
+PASSWORD_FILE = Path("/etc/credstore/pvsim.broker-password")  # as the units name it
 _MAX_BYTES = 16 * 2**20
 _LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
 
@@ -38,23 +39,45 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"(?=\.?[0-9])([0-9]{0,12})(?:\.([0-9]{0,30}))?")
 _NAME = r"(?:[\w-]{1,63}\.){0,100}[\w-]{1,63}\.?"
 _IPV6 = r"(?=.*:.*:)[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?"
-_HOST = re.compile(f"{_NAME}|{_IPV6}", re.ASCII)
+_ADDRESS = re.compile(rf"(?:({_IPV6})|({_NAME}|\[{_IPV6}\])(?::([0-9]{{1,5}}))?)", re.ASCII)
+PORT, TLS_PORT = 5672, 5671  # as IANA has them for amqp and amqps
 
 T = TypeVar("T")
 Settings = TypeVar("Settings", bound="MeterSettings | PvSettings")
 Sections = dict[str, dict[str, str]]  # section, key, text
 
 
+class Address(NamedTuple):
+    """Where one node of the broker listens."""
+
+    host: str
+    port: int = PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where the broker is and how to talk to it. `source`: the file, as messages name it."""
+    """Where the broker is and how to talk to it. `source`: the file, as messages name it.
 
-    host: str = "localhost"
-    port: int = 5672
+    `addresses`: any of them will do. `ca_file`: None for the CAs of the system. `key_file`: None for `cert_file`,
+    which holds the key, too. `external`: log in by the certificate, and not by name and password.
+    """
+
+    addresses: tuple[Address, ...] = (Address("localhost"),)
     username: str = "guest"
     password: str = field(default="guest", repr=False)
     virtual_host: str = "/"
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    verify: bool = True
+    external: bool = False
     heartbeat_s: int = 10
+    connect_timeout_s: int = 10
+    queue_type: str = "quorum"
     max_queue_length: int = 86400
     source: str = str(BROKER_FILE)
 
@@ -112,7 +135,8 @@ def load_broker(path: Path | None) -> BrokerSettings:
     """The settings in `path`, which must exist.
 
     None: those in systemd's credential broker.ini if there is one, else in /etc/pvsim/broker.ini if there is
-    one, else the defaults. Messages name /etc/pvsim/broker.ini for all three: it is the file to edit.
+    one, else the defaults. Messages name /etc/pvsim/broker.ini for all three: it is the file to edit. A password in
+    systemd's credential broker-password comes before those that the file gives or names.
     """
     source = _shown_path(path or BROKER_FILE)
     text = _default_broker_text(source) if path is None else _required(path, source)
@@ -120,7 +144,12 @@ def load_broker(path: Path | None) -> BrokerSettings:
     for name in sections:
         if name != "broker":
             raise _unknown_section(source, name, ["broker"])
-    return BrokerSettings(source=source, **_values(source, "broker", sections.get("broker", {}), BROKER))
+    values = _values(source, "broker", sections.get("broker", {}), BROKER)
+    place = f"{source}: [broker]"
+    _check_login(place, values)
+    _check_tls(place, values)
+    kept = _kept_password(path is None)
+    return BrokerSettings(source=source, **_resolved(place, source, values, kept))
 
 
 def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
@@ -151,8 +180,8 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     )
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """-conf/--configuration-file and --simulation-file, for `load_broker` and `load_simulation`."""
+def add_broker_option(parser: ArgumentParser) -> None:
+    """-conf/--configuration-file, for `load_broker`."""
     parser.add_argument(
         "-conf",
         "--configuration-file",
@@ -160,6 +189,11 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="FILE",
         help=f"where the broker is (default: {BROKER_FILE})",
     )
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """-conf/--configuration-file and --simulation-file, for `load_broker` and `load_simulation`."""
+    add_broker_option(parser)
     parser.add_argument(
         "--simulation-file",
         type=Path,
@@ -201,6 +235,67 @@ def zone(timezone: str | None) -> tzinfo | None:
     from zoneinfo import ZoneInfo  # most machines are in the time zone of what they simulate
 
     return ZoneInfo(timezone)
+
+
+# What the keys of [broker] mean together.
+
+
+def _check_login(place: str, values: Mapping[str, Any]) -> None:
+    if values.get("external"):
+        for name in ("username", "password", "password_file"):
+            if values.get(name):
+                raise ConfigError(f"{place} {name} has no use where login = certificate; remove one of the two.")
+        if not values.get("cert_file"):
+            raise ConfigError(f"{place} login = certificate needs one; give cert_file, and key_file.")
+    if values.get("password") is not None and values.get("password_file"):
+        raise ConfigError(f"{place} gives both password and password_file; keep one of the two.")
+
+
+def _check_tls(place: str, values: Mapping[str, Any]) -> None:
+    if not values.get("tls"):
+        for name in ("ca_file", "cert_file", "key_file"):
+            if values.get(name):
+                raise ConfigError(f"{place} {name} has no use without TLS; give tls = yes, or remove it.")
+        if not values.get("verify", True):
+            raise ConfigError(f"{place} verify = no has no use without TLS; give tls = yes, or remove it.")
+    if values.get("key_file") and not values.get("cert_file"):
+        raise ConfigError(f"{place} key_file has no use without cert_file; give both.")
+
+
+def _resolved(place: str, source: str, values: Mapping[str, Any], kept_password: str | None) -> dict[str, Any]:
+    """The values with each address its port, whole file names, and the password from where it is kept."""
+    found = dict(values)
+    for name in ("ca_file", "cert_file", "key_file", "password_file"):
+        if found.get(name):
+            found[name] = Path(source).parent / found[name]
+    port = found.pop("port", TLS_PORT if found.get("tls") else PORT)
+    found["addresses"] = tuple(Address(host, own or port) for host, own in found.get("addresses", [("localhost", 0)]))
+    password_file = found.pop("password_file", None)
+    if kept_password is not None:
+        found["password"] = kept_password
+    elif password_file:
+        named = f"{place} password_file: {_shown_path(password_file)}"
+        found["password"] = _one_line(named, _required(password_file, named))
+    return found
+
+
+def _kept_password(also_by_hand: bool) -> str | None:
+    """The password that systemd hands over; what it would hand over, for who runs a command by hand as root."""
+    text = _credential("broker-password", "The credential broker-password")
+    if text == "\n":  # as the units have it where none is kept
+        text = None
+    also_by_hand = also_by_hand and "CREDENTIALS_DIRECTORY" not in os.environ
+    if text is None and also_by_hand and os.access(PASSWORD_FILE, os.R_OK):
+        text = _read(PASSWORD_FILE, str(PASSWORD_FILE))
+    return None if text is None else _one_line(str(PASSWORD_FILE), text)
+
+
+def _one_line(named: str, text: str) -> str:
+    """The password in a file, which may end with the end of its line."""
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password or not password.isprintable():
+        raise ConfigError(f"{named} does not hold a password; write it there, on one line, and nothing else.")
+    return password
 
 
 # The keys.
@@ -356,6 +451,35 @@ def _one_of(text: str, names: Iterable[str]) -> str:
     return text
 
 
+def _addresses(text: str) -> list[tuple[str, int]]:
+    """Hosts and their ports, 0 for those that are not given."""
+    return [_address(each.strip()) for each in text.split(",")]
+
+
+def _address(text: str) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    port = int(match[3] or PORT)
+    return (match[1] or match[2]).strip("[]"), _checked(port, 1 <= port <= 65535) if match[3] else 0
+
+
+def _file_name(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"yes": True, "no": False}[_one_of(text.lower(), ("yes", "no"))]
+
+
+def _login(text: str) -> bool:
+    return _one_of(text, ("password", "certificate")) == "certificate"
+
+
+def _queue_type(text: str) -> str:
+    return _one_of(text, ("quorum", "classic"))
+
+
 def _is_short(text: str) -> bool:
     return 0 < len(text.encode()) < 256  # the longest short string of AMQP
 
@@ -403,10 +527,19 @@ def _sized_fault_key(name: str, unit: str, what: str, size_of: Callable[[str], i
     return Key(f"fault_{name}{unit}", "a fault", right, lambda text: _sized_fault(text, size_of), "", f"fault_{name}")
 
 
+def _file(name: str) -> Key:
+    return Key(name, "a file name", "the name of a file", _file_name, "", name)
+
+
+def _switch(name: str, default: str) -> Key:
+    return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
+
+
 def _table(*keys: Key) -> dict[str, Key]:
     return {key.name: key for key in keys}
 
 
+_HOSTS = "names or IP addresses with commas between them, each with its :PORT or without, and without a scheme"
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
@@ -456,12 +589,21 @@ FAULTS = (
     _fault_key("rubbish"),
 )
 BROKER = _table(
-    _text("host", "a host", "a name or an IP address, without scheme and port", "localhost", _HOST.fullmatch),
-    _whole("port", "a port", 1, 65535, "5672"),
+    Key("host", "a host", _HOSTS, _addresses, "localhost", "addresses"),
+    _whole("port", "a port", 1, 65535, str(PORT)),
     _text("username", "a user name", "one that the broker knows", "guest", len),
     _text("password", "a password", "any text", "guest", lambda _: True),
+    _file("password_file"),
     _text("virtual_host", "a virtual host", "a name such as /", "/", _is_short),
+    _switch("tls", "no"),
+    _file("ca_file"),
+    _file("cert_file"),
+    _file("key_file"),
+    _switch("verify", "yes"),
+    Key("login", "a way to log in", "", _login, "password", "external"),
     _whole("heartbeat", "a number of seconds", 0, 65535, "10", "heartbeat_s"),
+    _whole("connect_timeout", "a number of seconds", 1, 600, "10", "connect_timeout_s"),
+    Key("queue_type", "a type of queues", "", _queue_type, "quorum", "queue_type"),
     _whole("max_queue_length", "a number of messages", 1, 10**9, "86400"),
 )
 METER = _table(
@@ -499,9 +641,14 @@ PV = _table(
 # Bytes to text.
 
 
+def _credential(name: str, source: str) -> str | None:
+    """What systemd hands over under this name, None if it does not."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return _read(Path(directory, name), source) if directory else None
+
+
 def _default_broker_text(source: str) -> str:
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    text = _read(Path(credentials, BROKER_FILE.name), source) if credentials else None
+    text = _credential(BROKER_FILE.name, source)
     return (_read(BROKER_FILE, source) if text is None else text) or ""
 
 

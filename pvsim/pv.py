@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the 
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 MOST_COMMITTED = 100  # meters at a time
-GONE_S, LOOK_S = 60.0, 1.0
+GONE_S, LOOK_S, ROUND_S = 60.0, 1.0, 15.0
 TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
 
 
@@ -54,6 +54,8 @@ class Meter:
         "failures",
         "is_declared",
         "is_gone",
+        "is_idle",
+        "is_lost",
         "is_paused",
         "is_silent",
         "meter_id",
@@ -72,6 +74,7 @@ class Meter:
         self.is_declared = self.is_gone = self.is_silent = False  # its queue
         self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_paused = False
+        self.is_idle = self.is_lost = False  # nothing has come for a while; and perhaps nothing would
         self.failures = 0
         self.trouble = ""
         self.forget()
@@ -152,6 +155,7 @@ class Recorder:
             meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, **settings.parameters))
             for meter_id, settings in options.meters.items()
         }
+        self._in_turn, self._turns = cycle(self._meters.values()), 0.0
         self._dirty: dict[str, Meter] = {}
         self._pending = 0
         self._commit_is_due = False
@@ -193,6 +197,7 @@ class Recorder:
         """A message: its readings wait for the next commit."""
         self._unacknowledged += 1
         meter = self._meters[delivery.queue]
+        meter.is_idle = meter.is_lost = False
         if meter.is_paused:
             self._give_back([delivery.tag])
             return
@@ -257,6 +262,25 @@ class Recorder:
         if meter.waits:
             log.info("Another PV service consumes %s: waiting to take over.", meter.meter_id)
         self._broker.consume(meter.meter_id)
+
+    # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
+
+    def _look_for_lost_consumers(self) -> None:
+        """Each meter has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
+        self._turns += len(self._meters) * TICK_S / ROUND_S
+        due, self._turns = divmod(self._turns, 1)
+        for meter in islice(self._in_turn, int(due)):
+            if meter.is_idle and self._broker.consumes(meter.meter_id):
+                self._broker.look(meter.meter_id, partial(self._on_idle_looked, meter))
+            meter.is_idle = True
+
+    def _on_idle_looked(self, meter: Meter, queue: Queue | None) -> None:
+        if queue and queue.consumers:
+            meter.is_lost = False
+        elif meter.is_lost:
+            self._broker.reset(f"the queue {meter.meter_id} has lost its consumer")
+        else:
+            meter.is_lost = True
 
     # --- committing
 
@@ -350,7 +374,7 @@ class Recorder:
         if not self._set_aside.has_queue:
             self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
             if len(self._set_aside.unsent) == 1:
-                self._broker.declare(REJECTED, rejected_arguments(), self._on_rejected_declared)
+                self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), self._on_rejected_declared)
             return
         done = partial(self._on_set_aside, delivery, reason)
         self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
@@ -385,6 +409,7 @@ class Recorder:
             self._broker.reset(f"the queue {queue} does not answer")
         elif self._broker.publishes_in_vain:
             self._broker.look(REJECTED, self._on_rejected_looked)
+        self._look_for_lost_consumers()
         self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()

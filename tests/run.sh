@@ -14,16 +14,11 @@
 # come from pip, into .venv, which also holds every cache. The first part that fails ends the run.
 set -eu
 
-say() { printf '\n== %s\n' "$*"; }
-fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
-is_root() { [ "$(id -u)" = 0 ]; }
+cd "$(dirname "$0")/.."
+program=tests/run.sh
+. debian/functions.sh
 
-# Run a command that has much to say, and let it speak only if it fails.
-quietly() {
-    "$@" >"$temporary/log" 2>&1 && return
-    tail -n 40 "$temporary/log" >&2
-    fail "this failed, and its last words stand above: $*"
-}
+is_root() { [ "$(id -u)" = 0 ]; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -87,18 +82,18 @@ unit() {
 }
 
 broker() {
-    need rabbitmq-server amqp-tools faketime strace
+    need rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
     say 'tests/broker'
     run_pytest tests/broker "$@"
 }
 
 package() {
     is_root || fail 'the package part boots machines, and needs root for it; run: sudo sh tests/run.sh package'
-    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev
+    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography
     sh debian/build.sh
     say 'tests/package'
-    # Two machines at once: most of their time is waiting.
-    run_pytest -n 2 --dist loadgroup tests/package "$@"
+    # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
+    run_pytest -n 2 --dist loadgroup -o timeout=600 tests/package "$@"
 }
 
 bench() {
@@ -113,7 +108,6 @@ leave() {
     ! is_root || [ ! -d .venv ] || chown -R --reference=tests .venv 2>/dev/null || :
 }
 
-cd "$(dirname "$0")/.."
 exec </dev/null
 # Debian's own tools and python3, whatever else is installed.
 export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH" DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8

@@ -10,7 +10,8 @@ from functools import lru_cache
 from math import cos, pi
 from typing import NamedTuple
 
-YEAR_DAYS = 365.2425
+from pvsim.models.days import YEAR_DAYS, kind_of_day
+
 LONGEST_USE_S = 3 * 3600
 SHORTEST, LONGEST = 0.6, 1.4  # how long a use takes, relative to its kind
 
@@ -89,11 +90,6 @@ APPLIANCES = (
 def year_place(day: float) -> float:
     """How much it is winter: beyond 1 in January, below 0 in July. `day`: counted from 1970-01-01."""
     return 0.45 + 0.68 * cos(2 * pi * (day - 20) / YEAR_DAYS)
-
-
-def kind_of_day(day: int) -> int:
-    """0 for a workday, 1 for Saturday, 2 for Sunday; 1970-01-01 was a Thursday."""
-    return max(0, (day + 3) % 7 - 4)
 
 
 def activity(kind: int, winter: float, hour: float) -> float:

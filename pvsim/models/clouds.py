@@ -25,14 +25,14 @@ _YEAR_NS = 365.2425 * 24 * HOUR_NS
 
 # Period and weight. Three days are the distance of one depression from the next.
 _WEATHER = ((72 * HOUR_NS, 0.50), (21 * HOUR_NS, 0.32), (5 * HOUR_NS, 0.18))
-_PATTERN = ((256 * STEP_NS, 0.40), (64 * STEP_NS, 0.34), (16 * STEP_NS, 0.24), (4 * STEP_NS, 0.14), (STEP_NS, 0.07))
+_PATTERN = ((256 * STEP_NS, 0.46), (64 * STEP_NS, 0.36), (16 * STEP_NS, 0.20), (4 * STEP_NS, 0.05), (STEP_NS, 0.02))
 # The cover: its mean above that of the pattern, how far the weather swings, and how much worse January is.
-_MEAN_COVER, _COVER_SWING, _WINTER_COVER = 0.06, 1.7, 0.12
+_MEAN_COVER, _COVER_SWING, _WINTER_COVER = 0.06, 1.7, 0.13
 
 # The index by depth: how far the field is below the cover. Above it there is blue sky, brightest beside a cloud.
-_DEPTHS = (-0.200, -0.035, 0.035, 0.250, 0.750)
-_INDICES = (1.0, 1.13, 0.52, 0.34, 0.10)
-_HAZE = 0.06  # how much the air, apart from clouds, takes away at most
+_DEPTHS = (-0.200, -0.008, 0.005, 0.250, 0.750)
+_INDICES = (1.0, 1.15, 0.50, 0.37, 0.17)
+_HAZE = 0.04  # how much the air, apart from clouds, takes away at most
 
 
 def clear_sky_index(seed: int, meter_id: str, latitude: float, longitude: float) -> Curve:

@@ -18,11 +18,11 @@ from pvsim.models.appliances import (
     LONGEST_USE_S,
     SHORTEST,
     Appliance,
-    kind_of_day,
     mean_wishes,
     wish,
     year_place,
 )
+from pvsim.models.days import kind_of_day
 from pvsim.models.noise import between, fractions, uniform
 from pvsim.models.replay import KEYS, replay
 

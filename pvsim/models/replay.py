@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pvsim.models import PowerModel
+from pvsim.models.days import new_year
 from pvsim.models.noise import uniform
 
 SECOND_NS = 10**9
@@ -182,8 +183,7 @@ def _moment(parts: list[int]) -> int | None:
     months = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
     if not (1 <= month <= 12 and 1 <= day <= months[month - 1] and hour < 24 and minute < 60 and second < 60):
         return None
-    before = year - 1
-    days = before * 365 + before // 4 - before // 100 + before // 400 - 719_162 + sum(months[: month - 1]) + day - 1
+    days = new_year(year) + sum(months[: month - 1]) + day - 1
     return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 

@@ -12,14 +12,14 @@ from pvsim import __version__
 from pvsim.errors import PvsimError
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
-COMMANDS = ("demo", "sample", "verify")
+COMMANDS = ("check", "demo", "sample", "verify")
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit status, or that of the PvsimError whose sentence is on stderr then."""
     arguments = sys.argv[1:] if argv is None else argv
-    options = _parser(arguments[:1]).parse_args(arguments)
+    options = parser(arguments[:1]).parse_args(arguments)
     try:
         status: int = options.func(options)
         sys.stdout.flush()
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
+def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line: of the subcommand that the first argument names, or else of all of them."""
     parser = argparse.ArgumentParser(prog="pvsim", description="Simulated electricity meters and PV systems: tools.")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")

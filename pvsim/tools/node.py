@@ -32,10 +32,17 @@ _PORTS = range(12_000, 32_000)
 _START = "== start =="
 _CONF = """\
 listeners.tcp.1 = {host}:{port}
-# A node for a while: a disk that is nearly full must not stop it. Memory as RabbitMQ 4 has it, on 3.10 too.
+{tls}# A node for a while: a disk that is nearly full must not stop it. Memory as RabbitMQ 4 has it, on 3.10 too.
 disk_free_limit.absolute = 1MB
 vm_memory_high_watermark.relative = 0.6
 {more}
+"""
+_TLS_CONF = """\
+listeners.ssl.1 = {host}:{port}
+ssl_options.cacertfile = {directory}/ca.pem
+ssl_options.certfile = {directory}/cert.pem
+ssl_options.keyfile = {directory}/key.pem
+ssl_options.verify = verify_peer
 """
 # Each line of input names the process groups to end; after its end, whoever wrote it is gone.
 _GUARD = """
@@ -103,17 +110,32 @@ class Nest:
 class Node:
     """A RabbitMQ node on `host` and `port`, for `with`: it runs inside, and nothing of it is left afterwards.
 
-    `port`: a given one, or 0 for any that is free. `conf`: further lines of rabbitmq.conf. `peer`: another node, which
-    this one may join to make a cluster, with `ctl("join_cluster", peer.name)`.
+    `port`: a given one, or 0 for any that is free. `conf`: further lines of rabbitmq.conf. `advanced`: what
+    advanced.config holds, in Erlang. `plugins`: what runs beside the broker itself. `peer`: another node, which this
+    one may join to make a cluster, with `ctl("join_cluster", peer.name)`. `tls`: a directory with ca.pem, cert.pem and
+    key.pem, for TLS on `tls_port`. `host`: an IPv4 address to listen on, and `before`: a command that runs another one
+    where that address is.
     """
 
-    host = HOST
-
-    def __init__(self, port: int = 0, conf: str = "", peer: Node | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        conf: str = "",
+        peer: Node | None = None,
+        *,
+        advanced: str = "[].",
+        plugins: Sequence[str] = (),
+        tls: Path | None = None,
+        host: str = HOST,
+        before: Sequence[str] = (),
+    ) -> None:
         installed = _installed()
+        self.host = host
+        self._before = before
         self._locks: list[socket.socket] = []
         self.port = self._claim(port)
-        self.name = f"pvsim-{self.port}@{HOST}"
+        self.tls_port = self._claim() if tls else 0
+        self.name = f"pvsim-{self.port}@{host}"
         self._distribution_port = self._claim()
         self._epmd_port: int = peer._epmd_port if peer else self._claim()
         self._cookie: str = peer._cookie if peer else secrets.token_hex()
@@ -122,7 +144,9 @@ class Node:
         self.log = self.directory / "node.log"
         self._environment = self._make_environment()
         self._server: subprocess.Popen[bytes] | None = None
-        self._furnish(installed, conf)
+        tls_conf = _TLS_CONF.format(host=host, port=self.tls_port, directory=tls) if tls else ""
+        self._furnish(installed, plugins, _CONF.format(host=host, port=self.port, tls=tls_conf, more=conf))
+        (self.directory / "advanced.config").write_text(advanced)
 
     def __enter__(self) -> Self:
         try:
@@ -144,15 +168,17 @@ class Node:
         """Start, with the data of the last time, and wait until it speaks AMQP; PvsimError if it does not."""
         if self.is_running:
             return
-        if not _answers(self._epmd_port):
-            epmd = self._spawn(["epmd", "-port", str(self._epmd_port), "-address", HOST])
-            self._wait_for(epmd, lambda: _answers(self._epmd_port))
+        if not _answers(self.host, self._epmd_port):
+            epmd = self._spawn(["epmd", "-port", str(self._epmd_port), "-address", self.host])
+            self._wait_for(epmd, lambda: _answers(self.host, self._epmd_port))
         if not _is_free(self.port):
-            raise PvsimError(f"Port {self.port} of {HOST} is taken; end whatever listens there, or give another port.")
+            raise PvsimError(
+                f"Port {self.port} of {self.host} is taken; end whatever listens there, or give another port."
+            )
         with self.log.open("a") as log:
             log.write(f"{_START}\n")
         self._server = self._spawn([self.directory / "home/sbin/rabbitmq-server"])
-        self._wait_for(self._server, lambda: _answers(self.port, b"AMQP\0\0\x09\x01"))
+        self._wait_for(self._server, lambda: _answers(self.host, self.port, b"AMQP\0\0\x09\x01"))
 
     def stop(self) -> None:
         """Shut down in good order; PvsimError if it takes too long (it is killed then)."""
@@ -188,7 +214,7 @@ class Node:
 
     def ctl(self, *arguments: str) -> str:
         """What `rabbitmqctl` prints; PvsimError with its own words if it fails."""
-        command = ["home/sbin/rabbitmqctl", "--quiet", *arguments]
+        command = [*self._before, "home/sbin/rabbitmqctl", "--quiet", *arguments]
         try:
             done = subprocess.run(
                 command,
@@ -219,7 +245,7 @@ class Node:
     def _make_environment(self) -> dict[str, str]:
         """Everything that scripts, server and rabbitmqctl are told; nothing comes from our own environment."""
         directory = str(self.directory)
-        on_loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        on_host = f"-kernel inet_dist_use_interface {{{self.host.replace('.', ',')}}}"
         return {
             "PATH": _PATH,
             "HOME": directory,
@@ -229,7 +255,7 @@ class Node:
             "RABBITMQ_SCRIPTS_DIR": f"{directory}/home/sbin",
             "RABBITMQ_CONF_ENV_FILE": f"{directory}/none",
             "RABBITMQ_CONFIG_FILE": f"{directory}/rabbitmq.conf",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{directory}/none.config",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{directory}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/enabled_plugins",
             "RABBITMQ_MNESIA_BASE": f"{directory}/data",
             "RABBITMQ_LOG_BASE": f"{directory}/log",
@@ -240,28 +266,28 @@ class Node:
             # The Erlang VM in place of the script, without a shell around it that would have to be ended as well.
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_START_ARGS": "-noinput",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": on_loopback,
-            "RABBITMQ_CTL_ERL_ARGS": on_loopback,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": on_host,
+            "RABBITMQ_CTL_ERL_ARGS": on_host,
             "RABBITMQ_CTL_DIST_PORT_MIN": "0",
             "RABBITMQ_CTL_DIST_PORT_MAX": "0",
         }
 
-    def _furnish(self, installed: Path, conf: str) -> None:
+    def _furnish(self, installed: Path, also: Sequence[str], conf: str) -> None:
         """Write what the server reads: configuration, cookie, and a RabbitMQ of links with no more than it needs."""
         plugins = self.directory / "home/plugins"
         plugins.mkdir(parents=True)
-        for plugin in _needed(installed / "plugins"):
+        for plugin in _needed(installed / "plugins", ["rabbit", *also]):
             (plugins / plugin.name).symlink_to(plugin)
         for name in "sbin", "escript":
             (self.directory / "home" / name).symlink_to(installed / name)
-        (self.directory / "enabled_plugins").write_text("[].\n")
-        (self.directory / "rabbitmq.conf").write_text(_CONF.format(host=HOST, port=self.port, more=conf))
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(also)}].\n")
+        (self.directory / "rabbitmq.conf").write_text(conf)
         cookie = self.directory / ".erlang.cookie"
         cookie.write_text(self._cookie)
         cookie.chmod(0o400)
 
     def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-        return self.nest.spawn(command, self._environment, self.log)
+        return self.nest.spawn([*self._before, *command], self._environment, self.log)
 
     def _wait_for(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_S
@@ -301,18 +327,18 @@ def _complaint(log: Path) -> str:
     return "\n  ".join(["its log says:", *(errors[:12] or lines[-20:])])
 
 
-def _needed(plugins: Path) -> list[Path]:
-    """The directories of the application `rabbit`, and of those that it depends on."""
+def _needed(plugins: Path, applications: Sequence[str]) -> list[Path]:
+    """The directories of these applications, and of those that they depend on."""
     directories = {path.stem: path.parents[1] for path in plugins.glob("*/ebin/*.app")}
     needed: list[Path] = []
-    wanted = ["rabbit"]
+    wanted = [*applications]
     for name in wanted:
         directory = directories.get(name)
         if directory and directory not in needed:
             needed.append(directory)
             description = (directory / f"ebin/{name}.app").read_text("utf-8")
-            applications = re.search(r"{applications,\s*\[([^]]*)]", description)
-            wanted += re.findall(r"\w+", applications[1]) if applications else []
+            others = re.search(r"{applications,\s*\[([^]]*)]", description)
+            wanted += re.findall(r"\w+", others[1]) if others else []
     return needed
 
 
@@ -340,9 +366,9 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def _answers(port: int, greeting: bytes = b"") -> bool:
+def _answers(host: str, port: int, greeting: bytes = b"") -> bool:
     """Whether somebody listens there, and has an answer to the greeting."""
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=5) as connection:
+    with suppress(OSError), socket.create_connection((host, port), timeout=5) as connection:
         connection.sendall(greeting)
         return not greeting or connection.recv(1) == b"\1"  # a frame with a method: connection.start
     return False

@@ -103,6 +103,24 @@ def test_queue_deleted_under_the_consumer(node: Node, services: Services) -> Non
     assert gaps(services.wait_for_rows("Meter_0", 6)) == []
 
 
+_CANCEL = """
+{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"Meter_0">>)),
+[ra:process_command(amqqueue:get_pid(Q), rabbit_fifo:make_checkout({element(2, C), element(1, C)}, cancel, #{}))
+ || C <- rabbit_amqqueue:consumers(Q)].
+"""
+
+
+def test_a_lost_consumer(node: Node, services: Services) -> None:
+    """The broker loses a consumer and does not say so: it is noticed, and nothing is lost."""
+    services.meter(node)
+    pv = services.pv(node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 3)
+    node.ctl("eval", _CANCEL)
+    count = len(services.times("Meter_0"))
+    assert gaps(services.wait_for_rows("Meter_0", count + 5, timeout=90)) == []
+    assert "the queue Meter_0 has lost its consumer" in pv.output
+
+
 def test_full_queue(node: Node, services: Services) -> None:
     """A full queue refuses: the meter stays behind, holds nothing, and catches up in few messages."""
     conf = "max_queue_length = 3\n"

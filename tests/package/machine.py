@@ -14,13 +14,18 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = (
     "amqp-tools",
+    "autopkgtest",
+    "bash-completion",
     "dbus",
+    "debsums",
+    "dpkg-dev",
+    "man-db",
     "python3",
     "python3-daemon",
     "python3-pika",
@@ -43,16 +48,16 @@ ENVIRONMENT = {
 }
 
 
-def base_image(suite: str) -> Path:
+def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "important") -> Path:
     """The suite's base image, a tar archive; made first if it is not there."""
-    key = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    key = hashlib.sha256(" ".join((variant, *packages)).encode()).hexdigest()[:8]
     cache = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
     image = cache / f"{suite}-{key}.tar"
     if not image.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             part = Path(directory, "image.tar")
-            what = ["--variant=important", f"--include={','.join(PACKAGES)}", suite, str(part)]
+            what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(part)]
             subprocess.run(["mmdebstrap", "--quiet", *what], check=True)
             part.rename(image)
     return image
@@ -94,6 +99,20 @@ class Machine:
     def property(self, unit: str, name: str) -> str:
         """A property of a unit, as systemd knows it."""
         return self.run(f"systemctl show --property={name} --value {shlex.quote(unit)}")
+
+    @contextmanager
+    def changed(self, unit: str, service: str) -> Iterator[None]:
+        """A unit with other settings in its [Service] for a while, from its next start on."""
+        drop_in = self.root / f"etc/systemd/system/{unit}.d/test.conf"
+        drop_in.parent.mkdir(parents=True)
+        drop_in.write_text(f"[Service]\n{service}", "utf-8")
+        try:
+            self.run("systemctl daemon-reload")
+            yield
+        finally:
+            drop_in.unlink()
+            drop_in.parent.rmdir()
+            self.run("systemctl daemon-reload")
 
     def journal(self) -> str:
         """The journal's last lines, for messages of tests that fail."""

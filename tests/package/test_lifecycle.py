@@ -13,19 +13,37 @@ def purge(machine: Machine) -> None:
     machine.run("apt-get purge -y pvsim && amqp-delete-queue --queue=Meter_0")
 
 
+def newer(machine: Machine) -> str:
+    """A package of a higher version, with other defaults to read in simulation.ini."""
+    made = "/root/newer"
+    machine.run(f"rm -rf {made} && dpkg-deb -R /root/pvsim.deb {made}")
+    machine.run(f"sed -i 's/^Version: .*/&+1/' {made}/DEBIAN/control")
+    machine.run(f"echo '# more' >>{made}/etc/pvsim/simulation.ini")
+    machine.run(f"dpkg-deb -b {made} {made}.deb")
+    return f"{made}.deb"
+
+
 def test_an_upgrade_restarts_what_ran(pvsim: Machine) -> None:
-    """And only that: what was stopped stays stopped, and what an administrator wrote stays written."""
+    """And only that: what was stopped stays stopped, and what an administrator wrote stays written, unasked."""
     pvsim.run("echo '[broker]' >/etc/pvsim/broker.ini && chmod 640 /etc/pvsim/broker.ini")
-    pvsim.run(f"systemctl start {PV} pvsim-pv@Meter_1 && systemctl stop pvsim-pv@Meter_1")
-    dayfiles.wait_for_rows(pvsim, "Meter_0", 2)
-    before = {unit: pvsim.property(unit, "MainPID") for unit in (METER, PV)}
-    pvsim.run("cd && apt-get install -y --reinstall ./pvsim.deb")
-    for unit in (METER, PV):
+    running, stopped = (METER, "pvsim-meter@Garage.service", PV, "pvsim-pv@Garage.service"), "pvsim-pv@Meter_1.service"
+    pvsim.run(f"systemctl start {' '.join(running)} {stopped} && systemctl stop {stopped}")
+    pvsim.run(f"systemctl disable {METER}")
+    for meter_id in ("Meter_0", "Garage"):
+        dayfiles.wait_for_rows(pvsim, meter_id, 2)
+    before = {unit: pvsim.property(unit, "MainPID") for unit in running}
+    pvsim.run(f"apt-get install -y {newer(pvsim)}")
+    assert pvsim.run("dpkg-query -W -f='${Version}' pvsim").endswith("+1")
+    for unit in running:
         assert pvsim.property(unit, "ActiveState") == "active"
         assert pvsim.property(unit, "MainPID") != before[unit]
-    assert pvsim.property("pvsim-pv@Meter_1.service", "ActiveState") == "inactive"
+    assert pvsim.property(stopped, "ActiveState") == "inactive"
+    assert pvsim.try_run(f"systemctl is-enabled {METER}").stdout == "disabled\n"
     assert pvsim.run("stat -c %a /etc/pvsim/broker.ini; cat /etc/pvsim/broker.ini") == "640\n[broker]"
-    dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, "Meter_0", 5))
+    assert pvsim.run("tail -n 1 /etc/pvsim/simulation.ini") == "# more"
+    for meter_id in ("Meter_0", "Garage"):
+        dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, meter_id, 5))
+    pvsim.run(f"apt-get install -y --allow-downgrades /root/pvsim.deb && systemctl enable {METER}")
 
 
 def test_removal_stops_all_and_keeps_data_and_configuration(pvsim: Machine) -> None:

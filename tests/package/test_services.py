@@ -22,10 +22,10 @@ def rewrite(machine: Machine, name: str, text: str) -> None:
     (machine.root / "etc/pvsim" / name).write_text(text, "utf-8")
 
 
-def test_installing_starts_the_fleet(machine: Machine) -> None:
-    assert machine.run(f"systemctl is-active {METER}") == "active"
-    assert machine.run(f"systemctl is-enabled {METER}") == "enabled"
-    assert "Meter created: ['Meter_0']" in own_messages(machine, METER)
+def test_installing_starts_the_fleet(installed: Machine) -> None:
+    assert installed.run(f"systemctl is-active {METER}") == "active"
+    assert installed.run(f"systemctl is-enabled {METER}") == "enabled"
+    assert "Meter created: ['Meter_0']" in own_messages(installed, METER)
 
 
 def test_a_pv_system_writes_a_row_a_second(pvsim: Machine) -> None:
@@ -133,9 +133,23 @@ def test_a_service_that_dies_is_started_again(pvsim: Machine) -> None:
     assert [pvsim.property(unit, "NRestarts") for unit in (METER, PV)] == ["1", "1"]
 
 
+@pytest.mark.parametrize("unit", [METER, PV])
+def test_a_service_that_hangs_is_started_again(pvsim: Machine, unit: str) -> None:
+    """It feeds the watchdog by working; one that waits for its broker works."""
+    with pvsim.changed(unit, "WatchdogSec=3\n"):
+        pvsim.run(f"systemctl stop rabbitmq-server && systemctl restart {METER} {PV}")
+        pvsim.run("sleep 8")  # far longer than it may be silent
+        assert pvsim.property(unit, "NRestarts") == "0"
+        pvsim.run("systemctl start rabbitmq-server")
+        dayfiles.wait_for_rows(pvsim, "Meter_0", 2)
+        pvsim.run(f"systemctl kill --signal=STOP {unit}")
+        pvsim.wait_for(f'[ "$(systemctl show --property=NRestarts --value {unit})" = 1 ]')
+    dayfiles.assert_every_second(dayfiles.wait_for_rows(pvsim, "Meter_0", 5))
+
+
 @pytest.mark.parametrize("unit", [*UNITS, "pvsim.target"])
-def test_systemd_finds_nothing_to_say_about_a_unit(machine: Machine, unit: str) -> None:
-    assert machine.run(f"systemd-analyze verify {unit}") == ""
+def test_systemd_finds_nothing_to_say_about_a_unit(installed: Machine, unit: str) -> None:
+    assert installed.run(f"systemd-analyze verify {unit}") == ""
 
 
 @pytest.mark.parametrize("unit", UNITS)

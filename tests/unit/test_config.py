@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pvsim import config
-from pvsim.config import BrokerSettings, MeterSettings, PvSettings, Simulation
+from pvsim.config import Address, BrokerSettings, MeterSettings, PvSettings, Simulation
 from pvsim.errors import ConfigError
 from pvsim.models import load as loads
 from pvsim.models import solar
@@ -42,6 +42,10 @@ def simulation(path: Path) -> Simulation:
     return config.load_simulation(path, None)
 
 
+def port(path: Path | None) -> int:
+    return config.load_broker(path).addresses[0].port
+
+
 # What the files say
 
 
@@ -58,11 +62,95 @@ def test_every_key_of_the_broker(write: Write) -> None:
     """Each key reaches its field; a password may hold what means something elsewhere in an ini file."""
     path = write(
         "# a comment\n[broker]\nhost = 192.0.2.7\nPORT: 1\nusername = ü ser\npassword = a#b ;c %s %(x)s = : \\\n"
-        "; another\nvirtual_host = /a b\nheartbeat = 0\nmax_queue_length = 1000000000\n"
+        "; another\nvirtual_host = /a b\ntls = YES\nca_file = ca.pem\ncert_file = /x/y.pem\nkey_file = keys/key.pem\n"
+        "verify = no\nlogin = password\nheartbeat = 0\nconnect_timeout = 600\nqueue_type = classic\n"
+        "max_queue_length = 1000000000\n"
     )
     password = "a#b ;c %s %(x)s = : \\"
-    expected = BrokerSettings("192.0.2.7", 1, "ü ser", password, "/a b", 0, 10**9, str(path))
-    assert config.load_broker(path) == expected
+    assert config.load_broker(path) == BrokerSettings(
+        addresses=(Address("192.0.2.7", 1),),
+        username="ü ser",
+        password=password,
+        virtual_host="/a b",
+        tls=True,
+        ca_file=path.parent / "ca.pem",
+        cert_file=Path("/x/y.pem"),
+        key_file=path.parent / "keys/key.pem",
+        verify=False,
+        heartbeat_s=0,
+        connect_timeout_s=600,
+        queue_type="classic",
+        max_queue_length=10**9,
+        source=str(path),
+    )
+
+
+HOSTS = [
+    ("localhost", "localhost:5672"),
+    ("a", "a:5672"),
+    ("broker-1.example.com.", "broker-1.example.com.:5672"),
+    ("under_score:1", "under_score:1"),
+    ("10.0.0.1", "10.0.0.1:5672"),
+    ("::1", "[::1]:5672"),
+    ("[::1]", "[::1]:5672"),
+    ("[fe80::1%eth0]:65535", "[fe80::1%eth0]:65535"),
+    ("::ffff:10.0.0.1", "[::ffff:10.0.0.1]:5672"),
+    ("a, b:5673,::1", "a:5672 b:5673 [::1]:5672"),
+    ("a,b:1\nport = 2", "a:2 b:1"),
+    ("a,b:1\ntls = yes", "a:5671 b:1"),
+    ("a,b:1\ntls = yes\nport = 3", "a:3 b:1"),
+]
+
+
+@pytest.mark.parametrize("text,addresses", HOSTS)
+def test_hosts(text: str, addresses: str, write: Write) -> None:
+    """One host or several, names and addresses of both kinds; a port of its own counts before the one for all."""
+    found = config.load_broker(write(f"[broker]\nhost = {text}\n")).addresses
+    assert " ".join(map(str, found)) == addresses
+
+
+def test_login_by_certificate(write: Write) -> None:
+    """Name and password play no part then."""
+    found = config.load_broker(write("[broker]\ntls = yes\nlogin = certificate\ncert_file = a.pem\n"))
+    assert found.external
+
+
+def test_password_in_a_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its one line, with an end of the line or without; systemd's credential comes first."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    path, secret = write("[broker]\npassword_file = secret\n"), tmp_path / "secret"
+    for content in ("pass#word ", "pass#word \n", "pass#word \r\n"):
+        secret.write_bytes(content.encode())
+        assert config.load_broker(path).password == "pass#word "
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert config.load_broker(path).password == "pass#word "
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/broker-password").write_text("\n")  # as the units have it where none is kept
+    assert config.load_broker(path).password == "pass#word "
+    (tmp_path / "credentials/broker-password").write_text("of systemd\n")
+    assert config.load_broker(path).password == "of systemd"
+    assert config.load_broker(write("[broker]\npassword = x\n")).password == "of systemd"
+
+
+def test_password_in_the_credential_store(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, root has the password that systemd hands over, unless another file is named."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(config, "BROKER_FILE", write("[broker]\npassword = x\n"))
+    monkeypatch.setattr(config, "PASSWORD_FILE", tmp_path / "store")
+    assert config.load_broker(None).password == "x"
+    (tmp_path / "store").write_text("stored\n")
+    assert config.load_broker(None).password == "stored"
+    assert config.load_broker(config.BROKER_FILE).password == "x"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "none"))
+    assert config.load_broker(None).password == "x"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines\n", b"\n\n", b"a\tb"])
+def test_no_password_in_the_file(content: bytes, write: Write, tmp_path: Path) -> None:
+    """What cannot be a password is a sentence that names the file, and does not quote it."""
+    (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(f"password_file: {tmp_path}/secret does not hold a password;")):
+        config.load_broker(write("[broker]\npassword_file = secret\n"))
 
 
 def test_every_key_of_the_simulation(write: Write) -> None:
@@ -106,7 +194,7 @@ def test_ten_thousand_ids(write: Write) -> None:
 
 def test_windows_text(write: Write) -> None:
     """A byte order mark and carriage returns are no part of what is said."""
-    assert config.load_broker(write(b"\xef\xbb\xbf[broker]\r\nport = 1\r\n")).port == 1
+    assert port(write(b"\xef\xbb\xbf[broker]\r\nport = 1\r\n")) == 1
 
 
 def test_password_is_not_shown(write: Write) -> None:
@@ -126,16 +214,16 @@ def test_credential_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     default = write("[broker]\nport = 1\n")
     monkeypatch.setattr(config, "BROKER_FILE", default)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
-    assert config.load_broker(None).port == 1
+    assert port(None) == 1
     copy = tmp_path / "credentials" / default.name
     copy.parent.mkdir()
     copy.write_text("[broker]\nport = 2\n")
-    assert config.load_broker(None) == BrokerSettings(port=2, source=str(default))
+    assert config.load_broker(None) == BrokerSettings(addresses=(Address("localhost", 2),), source=str(default))
     copy.write_text("[broker]\nport = none\n")
     with pytest.raises(ConfigError, match=re.escape(f"{default}: [broker] port = none is not")):
         config.load_broker(None)
     copy.write_text("")
-    assert config.load_broker(None).port == 5672
+    assert port(None) == 5672
 
 
 def test_simulation_is_beside_the_broker(tmp_path: Path) -> None:
@@ -150,7 +238,9 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """A relative path is one of the current directory; messages name the whole of it."""
     monkeypatch.chdir(tmp_path)
     Path("b.ini").write_text("[broker]\nport = 7\n")
-    assert config.load_broker(Path("b.ini")) == BrokerSettings(port=7, source=str(tmp_path / "b.ini"))
+    assert config.load_broker(Path("b.ini")) == BrokerSettings(
+        addresses=(Address("localhost", 7),), source=str(tmp_path / "b.ini")
+    )
 
 
 @pytest.mark.parametrize("load", [config.load_broker, simulation])
@@ -207,9 +297,28 @@ BROKER_ERRORS = [
     (f"port = {'9' * 5000}", f"[broker] port = {'9' * 79}… is not a port"),
     ("heartbeat = 65536", "heartbeat = 65536 is not a number of seconds; give a whole number from 0 to 65535."),
     ("max_queue_length = 0", "is not a number of messages; give a whole number from 1 to 1000000000."),
-    ("host = amqp://x", "is not a host; give a name or an IP address, without scheme and port."),
-    ("host = localhost:5672", "is not a host"),
-    ("host = [::1]", "is not a host"),
+    ("host = amqp://x", "is not a host; give names or IP addresses with commas between them, each with its :PORT or"),
+    ("host = localhost:0", "[broker] host = localhost:0 is not a host"),
+    ("host = localhost:65536", "is not a host"),
+    ("host = a,", "is not a host"),
+    ("host = a b", "is not a host"),
+    ("host = [::1", "is not a host"),
+    ("host = [a]", "is not a host"),
+    ("tls = maybe", "[broker] tls = maybe is not an answer; give yes or no."),
+    ("login = EXTERNAL", "[broker] login = EXTERNAL is not a way to log in; give one of certificate, password."),
+    ("queue_type = stream", "[broker] queue_type = stream is not a type of queues; give one of classic, quorum."),
+    ("connect_timeout = 0", "is not a number of seconds; give a whole number from 1 to 600."),
+    ("ca_file = ca.pem", "[broker] ca_file has no use without TLS; give tls = yes, or remove it."),
+    ("verify = no", "[broker] verify = no has no use without TLS; give tls = yes, or remove it."),
+    ("tls = yes\nkey_file = x", "[broker] key_file has no use without cert_file; give both."),
+    ("tls = yes\nlogin = certificate", "[broker] login = certificate needs one; give cert_file, and key_file."),
+    (
+        "tls = yes\nlogin = certificate\ncert_file = x\nusername = y",
+        "[broker] username has no use where login = certificate; remove one of the two.",
+    ),
+    ("password = x\npassword_file = y", "[broker] gives both password and password_file; keep one of the two."),
+    ("password_file = no/where", "/no/where does not exist; create it, or name another file."),
+    ("password_file = .", " cannot be read: Is a directory; give a file that this user may read."),
     ("host = a..b", "is not a host"),
     ("host = bröker", "is not a host"),
     ("host =", "is not a host"),
@@ -347,15 +456,6 @@ def test_key_outside_a_section(write: Write) -> None:
     """A key before any section is a sentence with its line."""
     with pytest.raises(ConfigError, match=r"line 2 stands before any \[section\]; move it into one\."):
         config.load_broker(write("# where the broker is\nport = 1\n[broker]\n"))
-
-
-HOSTS = ["localhost", "a", "broker-1.example.com.", "under_score", "10.0.0.1", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"]
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_hosts(host: str, write: Write) -> None:
-    """Names and addresses of both kinds are hosts."""
-    assert config.load_broker(write(f"[broker]\nhost = {host}\n")).host == host
 
 
 # Options

@@ -592,7 +592,7 @@ def test_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for again in range(2):
         for day in range(5):
             files.write("Meter_0", *timed_rows(readings(day * 86400, day * 86400 + again), [0, 0]))
-    assert open_files() == before + 2 + 1  # and the directory
+    assert open_files() - before in (2, 2 + 1)  # and the directory, where one sync serves all files in it
     assert files.commit() == {}
     assert {f"{path.name} {path.stat().st_size}" for path in tmp_path.iterdir()} <= set(synced)
     assert [len(rows(path)) for path in sorted(tmp_path.iterdir())] == [2] * 5

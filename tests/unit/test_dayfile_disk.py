@@ -314,9 +314,9 @@ def test_kill(tmp_path: Path) -> None:
         while commits := os.read(read_end, 65536):
             safe += BATCH * len(commits)
         os.close(read_end)
-        text = path.read_text()
+        text = path.read_text() if path.exists() else ""  # it may be killed before anything
         torn += not text.endswith("\n")
-        assert text.startswith(content(range(safe)))
+        assert not safe or text.startswith(content(range(safe)))
     files = DayFiles(tmp_path, UTC)
     assert not write(files, range(safe + 2 * BATCH))
     files.close()

@@ -17,29 +17,47 @@ SECOND = 10**9
 NOON_S = 1_782_043_200  # 2026-06-21T12:00:00Z
 Replay = Callable[..., PowerModel]
 
-# As PVGIS 5.3 writes them: /api/v5_3/seriescalc?…&pvcalculation=1&peakpower=1&loss=14&outputformat=csv.
-PVGIS = """\
-Latitude (decimal degrees):\t48.137
-Longitude (decimal degrees):\t11.575
-Elevation (m):\t519
-Radiation database:\tPVGIS-SARAH3
+# From an hourly file that PVGIS gave, as pvlib keeps it for its own tests: its head, some of its lines, and its end, in
+# pvgis_hourly_Timeseries_45.000_8.000_SA_30deg_0deg_2016_2016.csv. It was asked for without PV power.
+PVGIS_LIGHT = """\
+Latitude (decimal degrees):\t45.000
+Longitude (decimal degrees):\t8.000
+Elevation (m):\t250
+Radiation database:\tPVGIS-SARAH
 
 
-Slope: 30 deg.
-Azimuth: 0 deg.
-Nominal power of the PV system (c-Si) (kWp):\t1.0
-System losses (%):\t14.0
+Slope: 30 deg.\x20
+Azimuth: 0 deg.\x20
+time,Gb(i),Gd(i),Gr(i),H_sun,T2m,WS10m,Int
+20160101:0710,0.0,0.0,0.0,0.0,3.06,1.49,0.0
+20160101:0810,26.71,8.28,0.21,8.06,3.87,1.22,1.0
+20160101:0910,14.69,5.76,0.16,14.8,4.67,0.95,1.0
+20160101:1010,2.19,0.94,0.03,19.54,5.73,0.77,1.0
 
-time,P,G(i),H_sun,T2m,WS10m,Int
-20200621:1010,668.21,879.35,62.19,18.55,1.31,0.0
-20200621:1110,700.5,930.02,65.21,19.31,1.45,0.0
-20200621:1210,0.0,902.17,62.88,20.06,1.59,0.0
+Gb(i): Beam (direct) irradiance on the inclined plane (plane of the array) (W/m2)
+Gd(i): Diffuse irradiance on the inclined plane (plane of the array) (W/m2)
+Gr(i): Reflected irradiance on the inclined plane (plane of the array) (W/m2)
+H_sun: Sun height (degree)
+T2m: 2-m air temperature (degree Celsius)
+WS10m: 10-m total wind speed (m/s)
+Int: 1 means solar radiation values are reconstructed
 
-P: PV system power (W)
-G(i): Global irradiance on the inclined plane (plane of the array) (W/m2)
 
-PVGIS (c) European Union, 2001-2026
+
+PVGIS (c) European Union, 2001-2021
 """
+# The same with PV power: two more lines in the head, a column and its legend, as in such files of others; the powers
+# are made up.
+PVGIS = (
+    PVGIS_LIGHT.replace(
+        "time,", "Nominal power of the PV system (c-Si) (kWp):\t1.0\nSystem losses (%):\t14.0\n\ntime,P,"
+    )
+    .replace("\nGb(i):", "\nP: PV system power (W)\nGb(i):")
+    .replace(":0710,", ":0710,0.0,")
+    .replace(":0810,", ":0810,18.64,")
+    .replace(":0910,", ":0910,7.03,")
+    .replace(":1010,", ":1010,0.0,")
+)
 SIMPLE = "time,power\n2026-06-21T12:00:00Z,100\n2026-06-21T12:01:00Z,200.5\n2026-06-21T12:02:00Z,0\n"
 
 
@@ -48,7 +66,7 @@ def replay(tmp_path: Path) -> Replay:
     """The load of Meter_0, or another one, from a file and lines of simulation.ini."""
 
     def make(text: str, *lines: str, meter_id: str = "Meter_0") -> PowerModel:
-        (tmp_path / "profile.csv").write_text(text)
+        (tmp_path / "profile.csv").write_bytes(text.encode())
         config._profile.cache_clear()
         (tmp_path / "simulation.ini").write_text("\n".join(["[pv]", "model = replay", "file = profile.csv", *lines]))
         settings = config.load_simulation(tmp_path / "simulation.ini", None).pv(meter_id)
@@ -111,11 +129,15 @@ def test_spread(replay: Replay) -> None:
 
 def test_pvgis(replay: Replay) -> None:
     """An hourly file of PVGIS is read as it was downloaded: the column P, in W, with times in UTC."""
-    profile = parse(PVGIS.splitlines(keepends=True), "", "W")
-    assert list(profile.times) == [(1_592_734_200 + hour * 3600) * SECOND for hour in range(3)]
-    assert list(profile.milliwatts) == [668_210, 700_500, 0]
-    assert list(parse(PVGIS.splitlines(keepends=True), "G(i)", "W").milliwatts) == [879_350, 930_020, 902_170]
-    assert replay(PVGIS)([1_592_734_200 * SECOND]) == [668_210]
+    first_s = 1_451_632_200  # 2016-01-01T07:10:00Z
+    for text in (PVGIS, PVGIS.replace("\n", "\r\n")):
+        profile = parse(text.splitlines(keepends=True), "", "W")
+        assert list(profile.times) == [(first_s + hour * 3600) * SECOND for hour in range(4)]
+        assert list(profile.milliwatts) == [0, 18_640, 7030, 0]
+        assert replay(text)([(first_s + 3600) * SECOND]) == [18_640]
+    assert list(parse(PVGIS_LIGHT.splitlines(keepends=True), "Gd(i)", "W").milliwatts) == [0, 8280, 5760, 940]
+    with pytest.raises(BadProfile, match=r"line 9 has several columns; name one of Gb\(i\), Gd\(i\)"):
+        parse(PVGIS_LIGHT.splitlines(keepends=True), "", "W")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +194,7 @@ BAD = [
     ("1,1\n2,2\n", "has no header in its first lines"),
     ("time,a,b\n1,1,1\n2,2,2\n", "line 1 has several columns; name one of a, b."),
     ("time,P\n1,1\n2,2\n\n3,3\n", "line 5 comes after an empty line; take that one away."),
-    (PVGIS.replace("20200621:1110,700.5", "20200621:1110,--"), "line 14: -- is no power"),
+    (PVGIS.replace("20160101:0910,7.03", "20160101:0910,--"), "line 15: -- is no power"),
 ]
 
 

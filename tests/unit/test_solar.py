@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,21 +187,34 @@ PVLIB: list[tuple[str, float, float, float, float, float, str, float, list[tuple
 
 @pytest.mark.parametrize("case", PVLIB, ids=lambda case: case[0])
 def test_pvlib(case: tuple[Any, ...]) -> None:
-    """Energy within 1 %, each instant within 25 W a kW, the zenith angle within 0.02°, at ten places of the world."""
-    _, latitude, longitude, elevation, tilt, azimuth, turbidity, energy_kwh, instants = case
+    """AC energy within 0.3 %, each hour within 25 W a kW, the zenith angle within 0.02°, at ten places of the world."""
+    name, latitude, longitude, elevation, tilt, azimuth, turbidity, energy_kwh, instants = case
     power = model(
         "clear-sky", latitude=latitude, longitude=longitude, elevation=elevation, tilt=tilt, azimuth=azimuth,
         turbidity=turbidity,
     )  # fmt: skip
     days = range(NEW_YEAR_S, NEW_YEAR_S + 365 * DAY_S, 5 * DAY_S)
     hours = [(day + hour * 3600 + 1800) * SECOND for day in days for hour in range(24)]
-    assert sum(power(hours)) / 1e6 == pytest.approx(energy_kwh, rel=0.01)
+    assert sum(power(hours)) / 1e6 == pytest.approx(energy_kwh, rel=0.003)
     for time_s, zenith, sun_azimuth, power_w in instants:
         found = sunlight.sun_position(time_s, latitude, longitude)
         assert found[0] == pytest.approx(zenith, abs=0.02)
         if zenith > 5:
             assert found[1] == pytest.approx(sun_azimuth, abs=0.05)
         assert power([time_s * SECOND])[0] / 1000 == pytest.approx(power_w, abs=25)
+    for month, values_w in pvlib_hours(name):
+        day_s = int(datetime(2025, month, 21, tzinfo=UTC).timestamp())
+        found_mw = power(at(range(day_s + 1800, day_s + DAY_S, 3600)))
+        assert [each / 1000 for each in found_mw] == pytest.approx(values_w, abs=25)
+
+
+def pvlib_hours(name: str) -> list[tuple[int, list[float]]]:
+    """Month, and W per kW half past each hour of its 21st day in UTC, computed as the literals above."""
+    lines = Path(__file__).with_name("pvlib_hours.csv").read_text().splitlines()[1:]
+    rows = [line.split(",") for line in lines]
+    found = [(int(month), [float(value) for value in values]) for place, month, *values in rows if place == name]
+    assert [len(values) for _, values in found] == [24] * 12
+    return found
 
 
 def test_values_stay() -> None:
@@ -209,7 +225,7 @@ def test_values_stay() -> None:
 
 
 CLEAR_SKY: list[int] = [741649, 741651, 741653]
-WEATHER: list[int] = [256332, 255468, 254604]
+WEATHER: list[int] = [304730, 304337, 303943]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -273,28 +289,67 @@ def index_of_days(seed: int = 0, meter_id: str = "Meter_0", days: int = 400) -> 
 def test_days_differ() -> None:
     """Clear, broken and overcast days in a mix as in central Europe, and tomorrow is more like today than not.
 
-    Half of all days are neither clear nor overcast; two thirds of the clear-sky energy arrive (some 1750 sunshine
-    hours a year at Munich).
+    A clear day is one with more than 80 % of the light of a cloudless sky, as for the sunny days of CM SAF.
     """
     days = index_of_days()
     count = len(days)
-    assert 0.15 < sum(day > 0.85 for day in days) / count < 0.40
-    assert 0.12 < sum(day < 0.35 for day in days) / count < 0.35
-    assert 0.55 < sum(days) / count < 0.75
+    assert 0.20 < sum(day > 0.8 for day in days) / count < 0.45
+    assert 0.12 < sum(day < 0.35 for day in days) / count < 0.30
     assert 0.3 < correlation(days[1:], days[:-1]) < 0.8
 
 
+def test_a_year_at_munich() -> None:
+    """Global radiation within 6 % of 1169 kWh/m² a year, hours of sunshine within 8 % of 1756.
+
+    The first is what Deutscher Wetterdienst's map shows for Munich (photovoltaik4all.de, "Welcher Standort ist für eine
+    Photovoltaikanlage ideal"), the second the mean of 30 years of its grid (Prognos for ZDF, 2018). The sun shines
+    where the index is above 0.7: there is no cloud before it, or a thin edge.
+    """
+    step_s, years = 11_003, 5
+    instants = range(NEW_YEAR_S, NEW_YEAR_S + years * 365 * DAY_S, step_s)
+    lit = [(second, light) for second in instants if (light := clear_sky_w_m2(second)) > 50]
+    index = clouds.clear_sky_index(0, "Meter_0", 48.137, 11.575)(at(second for second, _ in lit))
+    radiation = sum(each * light for each, (_, light) in zip(index, lit, strict=True))
+    assert radiation * step_s / 3.6e6 / years == pytest.approx(1169, rel=0.06)
+    assert sum(each > 0.7 for each in index) * step_s / 3600 / years == pytest.approx(1756, rel=0.08)
+
+
+def clear_sky_w_m2(second: int) -> float:
+    """What a clear sky sends to a horizontal plane at Munich."""
+    zenith, _ = sunlight.sun_position(second, 48.137, 11.575)
+    if zenith > 89:
+        return 0.0
+    day, mass = second / DAY_S % 365.2425, sunlight.air_mass(zenith) * sunlight.pressure_ratio(520)
+    turbidity = sunlight.turbidity_on(day, parameters()["turbidity"])
+    return sunlight.clear_sky(zenith, mass, sunlight.beyond_air(day), 520, turbidity).all
+
+
 def test_broken_clouds() -> None:
-    """The index is mostly that of blue sky or of cloud, jumps within seconds, and exceeds 1 beside a cloud."""
+    """The index is mostly that of blue sky or of cloud, jumps within seconds, and exceeds 1 beside a cloud.
+
+    Published for sensors of one point, and compared in order of magnitude, since places and definitions differ:
+    - up to 60 % in the fastest second of a year: Lave, Kleissl, Arias-Castro, "High-frequency irradiance fluctuations
+      and geographic smoothing", San Diego.
+    - 185,000 shadows and enhancements in ten years, 51 a day: Mol, Knap, van Heerwaarden, Earth System Science Data 15
+      (2023) 2139, Cabauw.
+    - 3.9 % from minute to minute, the median under 7 oktas of cloud: "Short-term variability of experimental
+      ultraviolet and total solar irradiance in Southeastern Spain", Granada, 2006 to 2009.
+    """
     index = clouds.clear_sky_index(0, "Meter_0", 48.137, 11.575)
-    noons = range(NEW_YEAR_S + 43_200, NEW_YEAR_S + 400 * DAY_S, 5 * DAY_S)
+    noons = range(NEW_YEAR_S + 43_200, NEW_YEAR_S + 400 * DAY_S, 3 * DAY_S)
     runs = [index(at(range(noon, noon + 900))) for noon in noons]
-    steps = sorted(abs(two - one) for run in runs for one, two in zip(run[1:], run[:-1], strict=True))
+    steps = sorted(abs(two - one) for run in runs for one, two in pairwise(run))
     assert 0 < steps[len(steps) // 2] < 0.005  # most seconds are calm
-    assert 0.02 < steps[int(0.999 * len(steps))] < 0.15
+    assert 0.05 < steps[int(0.999 * len(steps))] < 0.25
+    assert 0.15 < steps[-1] < 0.6
+    edges = sum((one >= edge) != (two >= edge) for run in runs for one, two in pairwise(run) for edge in (0.7, 1.02))
+    assert 25 < edges / 2 / (len(runs) * 900) * DAY_S / 2 < 100  # a day has 12 hours of light
+    minutes = [[sum(run[at : at + 60]) / 60 for at in range(0, 900, 60)] for run in runs if sum(run) < 0.6 * 900]
+    changes = sorted(abs(two - one) / one for each in minutes for one, two in pairwise(each))
+    assert 0.02 < changes[len(changes) // 2] < 0.06
     everything = [value for run in runs for value in run]
-    assert 1.02 < max(everything) <= 1.13
-    assert 0.02 < min(everything) < 0.3
+    assert 1.02 < max(everything) <= 1.15
+    assert 0.1 < min(everything) < 0.3
     between = sum(0.6 < value < 0.85 for value in everything)
     assert between < 0.15 * len(everything)
 

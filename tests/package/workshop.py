@@ -1,0 +1,81 @@
+"""A root of a suite to build and check the package in: not booted, and with the network, for apt.
+
+It begins as the bare base image, in which nothing that pvsim or its build needs is installed, so that a dependency
+that is missing shows. Commands run in it with chroot, in namespaces of their own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.package.machine import ENVIRONMENT, base_image
+
+BARE = ("systemd", "systemd-sysv")
+CHECKERS = "faketime lintian piuparts reprotest"
+SOURCE, RESULT = "/build/pvsim", "/build"
+_NOT_SOURCE = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "pvsim.deb")
+
+_ENTER = """
+mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" || exit
+exec chroot "$1" sh -c "cd $2 && $3"
+"""
+
+
+def bare_image(suite: str) -> Path:
+    """A tar archive of Debian with systemd and nothing more."""
+    return base_image(suite, BARE, "minbase")
+
+
+class Workshop:
+    """`root` is its file system, as seen from outside; `package` the .deb, once it is built."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def package(self) -> Path:
+        """The Debian package that was built here."""
+        (path,) = self.path(RESULT).glob("pvsim_*_all.deb")
+        return path
+
+    def path(self, inside: str) -> Path:
+        """From outside, what has this absolute path inside."""
+        return self.root / inside.removeprefix("/")
+
+    def try_run(self, command: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+        """Run a shell command as root, beside the source tree."""
+        environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "env", "-i", *environment]
+        return subprocess.run(
+            [*enter, "sh", "-c", _ENTER, "sh", self.root, RESULT, command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, command: str, timeout: float = 110) -> str:
+        """As try_run, for what has to succeed; gives what it says on stdout."""
+        done = self.try_run(command, timeout)
+        assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@contextmanager
+def opened(suite: str, checkout: Path) -> Iterator[Workshop]:
+    """A workshop with nothing but the source and what its Build-Depends name; gone afterwards."""
+    image = bare_image(suite)
+    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir="/var/tmp") as directory:
+        workshop = Workshop(Path(directory))
+        subprocess.run(["tar", "-C", directory, "-xf", image], check=True)
+        shutil.copy("/etc/resolv.conf", workshop.path("/etc/resolv.conf"))
+        shutil.copytree(checkout, workshop.path(SOURCE), ignore=_NOT_SOURCE, symlinks=True)
+        workshop.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")  # it is thrown away
+        workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE}", 300)
+        yield workshop

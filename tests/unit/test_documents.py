@@ -1,0 +1,59 @@
+"""What the README, the units and the sources of the man pages say is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import pvsim
+from pvsim import config, dayfile, meter, pv, tools
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+UNITS = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "systemd").glob("pvsim*.*"))}
+KEYS = [*config.BROKER, *config.METER, *config.PV]
+PARSERS = {"pvsim": tools.parser(), "pvsim-meter": meter.parser(), "pvsim-pv": pv.parser()}
+
+
+def test_the_readme_tells_of_every_key() -> None:
+    assert {key for key in KEYS if f"`{key}`" not in README} == set()
+
+
+def test_the_readme_tells_of_every_unit_and_no_other() -> None:
+    told = {unit.replace("@ID", "@") for unit in re.findall(r"(?m)^\| `(pvsim\S+)`", README)}
+    assert told == set(UNITS)
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_command_has_a_man_page(command: str) -> None:
+    page = (ROOT / f"debian/man/{command}.1").read_text("utf-8")
+    assert '\n.\\" OPTIONS\n' in page
+    assert f"\n.Nm {command}\n" in page
+
+
+@pytest.mark.parametrize("name", [unit for unit in UNITS if unit.endswith(".service")])
+def test_units_start_what_there_is(name: str) -> None:
+    """With a command line that it understands."""
+    (line,) = re.findall(r"(?m)^ExecStart=/usr/bin/(.*)$", UNITS[name])
+    command, *arguments = shlex.split(line.replace("%i", "Meter_0..499"))
+    given = PARSERS[command].parse_args(arguments)
+    assert given.meter_ids == (["Meter_0..499"] if "@" in name else None)
+
+
+@pytest.mark.parametrize("path", ["README.md", "debian/man/pvsim-dayfile.5"])
+def test_the_first_line_of_a_day_file(path: str) -> None:
+    text = (ROOT / path).read_text("utf-8")
+    assert f"{dayfile.HEADER}".strip() in text
+    columns = dayfile.HEADER.strip().split(",")
+    described = re.findall(r"(?m)^(?:\| `|\.It Ic )(\w+)", text)
+    assert [name for name in described if name in columns] == columns
+
+
+def test_releases_tell_the_same_version() -> None:
+    """pvsim/__init__.py, and debian/changelog, which is the one changelog."""
+    newest = re.match(r"pvsim \((\S+)\)", (ROOT / "debian/changelog").read_text("utf-8"))
+    assert newest is not None
+    assert newest[1] == pvsim.__version__
