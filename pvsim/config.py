@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pvsim.errors import ConfigError, IdError
+from pvsim.history import instant_ns, parse_time
 from pvsim.reading import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.models import Model
+    from pvsim.models.faults import Fault, Span, Turns
     from pvsim.models.replay import Profile
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
@@ -84,7 +86,7 @@ class BrokerSettings:
 class MeterSettings:
     """What one meter does. `parameters`: the keys of its model; `backlog_ns`: how far back it goes at most, None for
     as far as it takes; `batch`: the most readings that one message may carry; `linger_ns`: of how long they share a
-    message."""
+    message; `faults`: what goes wrong with it, by kind."""
 
     model: str = "random"
     seed: int = 0
@@ -93,6 +95,7 @@ class MeterSettings:
     batch: int = 1000
     linger_ns: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    faults: Mapping[str, Fault] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +382,57 @@ def _scale_parts(text: str) -> int:
     return _checked(parts, parts <= 1000 * 10**6)
 
 
+def _fault(text: str) -> Fault | None:
+    from pvsim.models.faults import Fault  # most meters have none
+
+    return Fault(_when(text)) if text else None
+
+
+def _sized_fault(text: str, size_of: Callable[[str], int]) -> Fault | None:
+    from pvsim.models.faults import Fault
+
+    size, _, when = text.partition(" in ")
+    return Fault(_when(when.strip()), size_of(size.strip())) if text else None
+
+
+def _when(text: str) -> Turns | tuple[Span, ...]:
+    return tuple(_fault_span(each) for each in text.split()) if ".." in text else _turns(text)
+
+
+def _turns(text: str) -> Turns:
+    from pvsim.models.faults import Turns
+
+    part, _, period = (each.strip() for each in text.partition(" of "))
+    period_ns = _interval_ns(period)
+    if part.endswith("%"):
+        chance = _scaled(part[:-1].rstrip(), 6)
+        return Turns(period_ns, period_ns, _checked(chance, 0 < chance <= 10**8))
+    length_ns = _interval_ns(part)
+    return Turns(period_ns, _checked(length_ns, length_ns <= period_ns))
+
+
+def _fault_span(text: str) -> Span:
+    start_ns, end_ns = (_fault_time_ns(each) for each in text.split("..", 1))
+    return _checked((start_ns, end_ns), start_ns < end_ns)
+
+
+def _fault_time_ns(text: str) -> int:
+    try:
+        time = parse_time(text)
+    except ArgumentTypeError:
+        raise ValueError(text) from None
+    if isinstance(time, datetime):
+        _checked(time, time.tzinfo)
+    return instant_ns(time, None)
+
+
+def _parts(text: str, decimals: int, most: int, is_signed: bool = False) -> int:
+    """Decimal text times 10**`decimals`, up to `most` (before that)."""
+    is_negative = is_signed and text.startswith("-")
+    parts = _scaled(text[1:] if is_negative else text, decimals)
+    return _checked(-parts if is_negative else parts, 0 < parts <= most * 10**decimals)
+
+
 def _load_models() -> Mapping[str, Model]:
     from pvsim.models.load import MODELS  # models are imported by those who ask for one
 
@@ -472,6 +526,15 @@ def _switch(name: str, default: str) -> Key:
     return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
 
 
+def _fault_key(name: str) -> Key:
+    return Key(f"fault_{name}", "a fault", _WHEN, _fault, "", f"fault_{name}")
+
+
+def _sized_fault_key(name: str, unit: str, what: str, size_of: Callable[[str], int]) -> Key:
+    right = f"{what}, then in, then {_WHEN}"
+    return Key(f"fault_{name}{unit}", "a fault", right, lambda text: _sized_fault(text, size_of), "", f"fault_{name}")
+
+
 def _table(*keys: Key) -> dict[str, Key]:
     return {key.name: key for key in keys}
 
@@ -489,6 +552,11 @@ _ZONE_NAME = "a name such as Europe/Berlin"
 _ZONE = f"{_ZONE_NAME}, or nothing for the time zone of the machine"
 _SEED = _whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
 
+_WHEN = (
+    "1% of 60 (a chance for each 60 s), 5 of 60 (the first 5 s of each 60) or TIME..TIME (with Z, +02:00 or as"
+    " seconds since the epoch; several with spaces between), or nothing for never"
+)
+
 REPLAY = (
     _of_model("file", "a file", "the name of a CSV file", lambda text: Path(_checked(text, text)), ""),
     _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
@@ -500,6 +568,25 @@ REPLAY = (
         "scale", "a factor", "a number from 0 to 1000, with at most 6 decimals", _scale_parts, "1", "scale_parts"
     ),
     _of_model("spread", "a time", _AT_LEAST_0, _spread_ns, "0", "spread_ns"),
+)
+FAULTS = (
+    _fault_key("dropout"),
+    _fault_key("stuck"),
+    _sized_fault_key("spike", "_w", "W, more than 0 and at most 1000000000", lambda text: _parts(text, 3, 10**9)),
+    _sized_fault_key(
+        "offset", "_w", "W, at most 1000000000, with a - for less", lambda text: _parts(text, 3, 10**9, True)
+    ),
+    _sized_fault_key(
+        "drift", "_percent", "percent, at most 10000, with a - for less", lambda text: _parts(text, 6, 10**4, True)
+    ),
+    _sized_fault_key("noise", "_w", "W, more than 0 and at most 1000000000", lambda text: _parts(text, 3, 10**9)),
+    _sized_fault_key(
+        "clock", "_s", "seconds, with a - for slow, at most 4000000000", lambda text: _parts(text, 9, 4 * 10**9, True)
+    ),
+    _fault_key("duplicate"),
+    _sized_fault_key("late", "_s", "seconds, more than 0 and at most 86400", lambda text: _parts(text, 9, 86_400)),
+    _sized_fault_key("shuffle", "", "a whole number of readings from 1 to 100", lambda text: _parts(text, 0, 100)),
+    _fault_key("rubbish"),
 )
 BROKER = _table(
     Key("host", "a host", _HOSTS, _addresses, "localhost", "addresses"),
@@ -532,6 +619,7 @@ METER = _table(
     _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
     _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
     *REPLAY,
+    *FAULTS,
 )
 PV = _table(
     Key("model", "a model", "", lambda text: _one_of(text, _solar_models()), "random", "model"),
@@ -754,6 +842,9 @@ def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[st
     if "file" in parameters:
         parameters["file"] = kind.directory / parameters["file"]
     general = {each: value for each, value in values.items() if each not in of_models}
+    if faults := {each for each in general if each.startswith("fault_")}:
+        found = {each.removeprefix("fault_"): general.pop(each) for each in sorted(faults)}
+        general["faults"] = {each: fault for each, fault in found.items() if fault}
     return kind.settings(parameters=parameters, **general)
 
 

@@ -3,8 +3,9 @@
 A meter has at most one message on its way. What has become due until the broker confirms it goes together
 into the next message: a reading at a time when all is well, many when the meter is behind. So readings keep
 their order, nothing has to be stored, and what is unconfirmed is bounded, whatever happens. History is no case of
-its own: a meter that is asked for the past is one that is behind. `Fleet` decides, without clock, broker or files of
-its own; `Service` gives it the real ones.
+its own: a meter that is asked for the past is one that is behind. A meter with faults may make several messages of what
+is due, or none; they go one by one, and count as delivered when the last is. `Fleet` decides, without clock, broker or
+files of its own; `Service` gives it the real ones.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pvsim import config, runtime
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, UNROUTABLE, Broker, Delivery, Loop, Queue, arguments, back_off
@@ -29,7 +30,10 @@ from pvsim.errors import ConfigError
 from pvsim.history import Timeline, bar, instant_ns, parse_speed, parse_time
 from pvsim.models import PowerModel, load
 from pvsim.progress import ProgressFile, Track, file_name
-from pvsim.reading import END_NS, content_type, encode, expand_ids
+from pvsim.reading import END_NS, JSON, content_type, encode, expand_ids
+
+if TYPE_CHECKING:
+    from pvsim.models.faults import Given
 
 log = logging.getLogger("pvsim.meter")
 
@@ -67,23 +71,63 @@ class Link(Protocol):
         """Call after a while, if this connection still stands then."""
 
 
+class Message(NamedTuple):
+    """What is published at a time. `readings`: how many are in it; none is in what is rubbish on purpose."""
+
+    body: bytes
+    content_type: str
+    readings: int
+
+
+def messages(meter_id: str, sequence: Iterable[Given | bytes], most: int) -> list[Message]:
+    """The messages with these readings and these bodies, in this order.
+
+    Readings share one as long as their times ascend, `most` at most.
+    """
+    made: list[Message] = []
+    run: list[Given] = []
+
+    def end_run() -> None:
+        if run:
+            body = encode(meter_id, [each.time_ns for each in run], [each.milliwatts for each in run])
+            made.append(Message(body, content_type(len(run)), len(run)))
+            run.clear()
+
+    for item in sequence:
+        if isinstance(item, bytes):
+            end_run()
+            made.append(Message(item, JSON, 0))
+            continue
+        if run and (len(run) == most or item.time_ns <= run[-1].time_ns):
+            end_run()
+        run.append(item)
+    end_run()
+    return made
+
+
 class Meter:
-    """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn."""
+    """One meter of a fleet. `is_busy`: a message is on its way, or the next one waits for its turn.
+
+    `messages`: what it has to send for some instants, in this order; `instants` are those of which `unsent`, the first
+    of them perhaps on its way, is what is not confirmed yet.
+    """
 
     __slots__ = (
         "backlog_ns",
         "batch",
+        "instants",
         "interval_ns",
         "is_busy",
         "is_dead",
         "is_proven",
         "is_suspect",
         "linger_ns",
+        "messages",
         "meter_id",
         "phase_ns",
-        "power",
         "refusals",
         "track",
+        "unsent",
     )
 
     def __init__(self, meter_id: str, settings: config.MeterSettings, power: PowerModel, track: Track) -> None:
@@ -91,7 +135,9 @@ class Meter:
         self.interval_ns = settings.interval_ns
         self.batch = settings.batch
         self.backlog_ns = settings.backlog_ns
-        self.power = power
+        self.messages = _composer(meter_id, settings, power)
+        self.instants = range(0)
+        self.unsent: list[Message] = []
         self.track = track
         self.is_busy = False
         self.refusals = 0
@@ -109,6 +155,18 @@ class Meter:
             return due_ns
         ahead_ns = self.interval_ns + self.phase_ns
         return (due_ns + ahead_ns) // self.linger_ns * self.linger_ns - self.phase_ns - 1
+
+
+def _composer(meter_id: str, settings: config.MeterSettings, power: PowerModel) -> Callable[[range], list[Message]]:
+    def plain(instants: range) -> list[Message]:
+        return [Message(encode(meter_id, instants, power(instants)), content_type(len(instants)), len(instants))]
+
+    if not settings.faults:
+        return plain
+    from pvsim.models.faults import Faulty  # most meters have none
+
+    faulty = Faulty(settings.seed, meter_id, settings.interval_ns, power, settings.faults)
+    return lambda instants: messages(meter_id, faulty.sequence(instants), settings.batch)
 
 
 class Fleet:
@@ -167,6 +225,7 @@ class Fleet:
         self._ready.clear()
         for meter in self.meters:
             meter.is_busy = meter.is_proven = meter.is_suspect = False
+            meter.unsent = []
             if meter.is_dead:
                 self._replace(meter)
             elif meter.meter_id in self._undeclared:
@@ -211,17 +270,28 @@ class Fleet:
                 self._send(meter)
 
     def _send(self, meter: Meter) -> None:
-        self._skip_old(meter)
-        instants = meter.track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
-        if not instants:
+        if not meter.unsent:
+            self._skip_old(meter)
+            meter.instants = meter.track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
+            meter.unsent = meter.messages(meter.instants) if meter.instants else []
+        if meter.unsent:
+            self._publish(meter, meter.unsent[0])
+        elif meter.instants:
+            self._on_nothing(meter)
+        else:
             meter.is_busy = False
-            return
+
+    def _on_nothing(self, meter: Meter) -> None:
+        """Faults leave no reading of its instants. Many such may follow: the loop has its turn in between."""
+        meter.track.confirm(meter.instants[-1])
+        self._link.later(0, partial(self._try_again, meter))
+
+    def _publish(self, meter: Meter, message: Message) -> None:
         if not meter.is_proven:
             self._on_trial, self._trial_ns = meter, self.now_ns
-        self._unconfirmed += len(instants)
-        body = encode(meter.meter_id, instants, meter.power(instants))
-        answer = partial(self._on_answer, meter, instants)
-        self._link.publish(meter.meter_id, body, content_type(len(instants)), answer)
+        self._unconfirmed += message.readings
+        answer = partial(self._on_answer, meter, message)
+        self._link.publish(meter.meter_id, message.body, message.content_type, answer)
 
     def _skip_old(self, meter: Meter) -> None:
         if meter.backlog_ns is None:
@@ -231,25 +301,33 @@ class Fleet:
             log.info("%s skips the readings that are older than its backlog allows.", meter.meter_id)
             meter.track.skip_to(oldest_ns - 1)
 
-    def _on_answer(self, meter: Meter, instants: range, outcome: str) -> None:
-        self._unconfirmed -= len(instants)
+    def _on_answer(self, meter: Meter, message: Message, outcome: str) -> None:
+        self._unconfirmed -= message.readings
         if meter is self._on_trial:
             self._end_trial(outcome)
         if outcome == CONFIRMED:
-            self._on_confirmed(meter, instants)
+            self._on_confirmed(meter, message)
         elif outcome == UNROUTABLE:
             self._on_queue_gone(meter)
         else:
             self._on_refused(meter)
         self._pump()
 
-    def _on_confirmed(self, meter: Meter, instants: range) -> None:
-        meter.track.confirm(instants[-1])
-        self.confirmed += len(instants)
+    def _on_confirmed(self, meter: Meter, message: Message) -> None:
+        self.confirmed += message.readings
         if meter.refusals:
             log.info("The queue %s has room again.", meter.meter_id)
             meter.refusals = 0
             self.refused -= 1
+        del meter.unsent[0]
+        if meter.unsent:
+            self._ready.append(meter)
+        else:
+            self._on_delivered(meter)
+
+    def _on_delivered(self, meter: Meter) -> None:
+        """All that there is to send for its instants is confirmed."""
+        meter.track.confirm(meter.instants[-1])
         if self._has_more(meter):
             self._ready.append(meter)
         else:
@@ -275,6 +353,7 @@ class Fleet:
     def _on_queue_gone(self, meter: Meter) -> None:
         log.warning("The queue %s is gone: all since it was declared is sent again.", meter.meter_id)
         meter.track.queue_lost()
+        meter.unsent = []
         self._declare(meter)
 
     def _look(self, meter: Meter) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ from pvsim import config
 from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.history import instant_ns, parse_time
-from pvsim.models import load, solar
 from pvsim.reading import SECOND_NS, expand_ids
-from pvsim.tools.verify import Expected
+from pvsim.tools.verify import Expected, expect
 
 _CHUNK = 5000  # rows
 _MOST_DRAWN = 2_000_000  # instants of all meters, which takes some seconds and 100 MB
@@ -74,25 +74,28 @@ def run(options: argparse.Namespace) -> int:
         print(HEADER)
         for meter in meters:
             for instants in _chunks(meter, span):
-                print("\n".join(meter.lines(instants, [""] * len(instants))))
+                if lines := _lines(meter, instants):
+                    print("\n".join(lines))
     return 0
 
 
 def _meter(simulation: config.Simulation, meter_id: str, interval_ns: int | None, time_zone: tzinfo | None) -> Expected:
-    meter, pv = simulation.meter(meter_id), simulation.pv(meter_id)
-    return Expected(
-        meter_id,
-        interval_ns or meter.interval_ns,
-        load.model(meter.model, meter.seed, meter_id, **meter.parameters),
-        solar.model(pv.model, pv.seed, meter_id, **pv.parameters),
-        time_zone,
-    )
+    meter = simulation.meter(meter_id)
+    if interval_ns:
+        meter = replace(meter, interval_ns=interval_ns)
+    return expect(meter_id, meter, simulation.pv(meter_id), time_zone)
 
 
 def _grid(meter: Expected, span: tuple[int, int]) -> range:
     """The instants of a meter's readings: multiples of its interval."""
     start_ns, end_ns = span
     return range(-(-start_ns // meter.interval_ns) * meter.interval_ns, end_ns, meter.interval_ns)
+
+
+def _lines(meter: Expected, slots: range) -> list[str]:
+    """The rows of what is sent at these instants."""
+    instants = meter.faults.sent(slots) if meter.faults else slots
+    return meter.lines([meter.time_ns(each) for each in instants], [""] * len(instants), instants)
 
 
 def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
@@ -113,11 +116,13 @@ def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
         raise PvsimError("--plot needs matplotlib; install it with: sudo apt install python3-matplotlib") from None
     figure = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
     for axes, meter in zip(figure.subplots(len(meters), squeeze=False)[:, 0], meters, strict=True):
-        instants = _grid(meter, span)
-        times = [datetime.fromtimestamp(instant / SECOND_NS, meter.time_zone) for instant in instants]
+        grid = _grid(meter, span)
+        instants = sorted(meter.faults.sent(grid), key=meter.time_ns) if meter.faults else grid
+        times_ns = [meter.time_ns(instant) for instant in instants]
+        times = [datetime.fromtimestamp(time_ns / SECOND_NS, meter.time_zone) for time_ns in times_ns]
         assert meter.power is not None
-        for name, power in (("load", meter.power), ("PV", meter.pv_power)):
-            axes.plot(times, [milliwatts / 1e6 for milliwatts in power(instants)], linewidth=0.7, label=name)
+        for name, powers in (("load", meter.power(instants)), ("PV", meter.pv_power(times_ns))):
+            axes.plot(times, [milliwatts / 1e6 for milliwatts in powers], linewidth=0.7, label=name)
         axes.set(title=meter.meter_id, ylabel="kW", ylim=(0, None))
         axes.legend(loc="upper right")
     try:

@@ -5,6 +5,10 @@ its instant alone, and compared as text; only lines that differ are looked at cl
 beyond its rows it cannot tell: instants are expected from a meter's first row to its last, over all its files
 that are given, or as --from and --to say. A meter that was told to stop leaves a gap of more than 90 s, so
 only such a gap may be one; whether it is, --stopped or the meter's progress file has to say.
+
+Faults on purpose are functions of the instant, too: what they do is expected, and counted apart. With a wrong clock, a
+row's time is not that of its reading, so rows are known by the instant of the reading; and what is late counts as of
+the instant with which it is sent.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
+from operator import ne
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +42,7 @@ from pvsim.dayfile import (
 from pvsim.errors import ConfigError
 from pvsim.history import Time, instant_ns, parse_time
 from pvsim.models import PowerModel, load, solar
+from pvsim.models.faults import Faulty
 from pvsim.reading import END_NS, SECOND_NS, Reading, decimal_text, fixed_text, time_text
 
 KINDS = (
@@ -44,6 +50,7 @@ KINDS = (
     "repeated",  # the same reading again
     "conflicting",  # another row of an instant that has one
     "out_of_order",  # earlier than the row before it
+    "not_meant",  # of an instant at which faults leave no reading
     "off_grid",  # not at a multiple of the interval
     "wrong_value",
     "wrong_pv",
@@ -54,10 +61,12 @@ KINDS = (
     "torn",  # what follows the last newline
     "foreign_header",
 )
+ON_PURPOSE = ("missing", "wrong_value", "wrong_time", "out_of_order")  # by faults of the meter
 _KEPT, _SHOWN = 100, 5  # problems of a day
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Span = tuple[int, int]  # from the first instant up to and without the second, ns
+Row = tuple[int, int, str, int]  # number of the line, time of the row, line, instant of the reading
 
 
 @dataclass(frozen=True)
@@ -69,17 +78,44 @@ class Expected:
     power: PowerModel | None
     pv_power: PowerModel
     time_zone: tzinfo | None
+    faults: Faulty | None = None
 
-    def lines(self, times: Sequence[int], lines: Sequence[str]) -> list[str]:
-        """What `lines`, rows of these instants, should be; where they are no rows it is something else."""
+    def lines(self, times: Sequence[int], lines: Sequence[str], instants: Sequence[int] | None = None) -> list[str]:
+        """What `lines`, rows with these times, should be; where they are no rows it is something else.
+
+        `instants`: those of their readings, if these are not their times.
+        """
         pv = self.pv_power(times)
         if self.power is None:
             return [self._line_with_value(*each) for each in zip(times, lines, pv, strict=True)]
         return [
             f"{self.meter_id},{time_text(time_ns)},{fixed_text(power_mw, 3)},{fixed_text(pv_mw, 6)},"
             f"{fixed_text(power_mw + pv_mw, 3)}"
-            for time_ns, power_mw, pv_mw in zip(times, self.power(times), pv, strict=True)
+            for time_ns, power_mw, pv_mw in zip(times, self.power(instants or times), pv, strict=True)
         ]
+
+    def instant(self, time_ns: int, line: str) -> int | None:
+        """The instant of the reading of a row; None if faults leave no reading that says this time."""
+        if self.faults is None:
+            return time_ns
+        origins = self.faults.origins(time_ns)
+        if len(origins) > 1:
+            origins = [each for each in origins if self.lines([time_ns], [line], [each]) == [line]] or origins
+        if not origins and time_ns % self.interval_ns:
+            return time_ns  # it is off the grid, and said to be
+        return origins[0] if origins else None
+
+    def time_ns(self, instant_ns: int) -> int:
+        """The time of the row of the reading of an instant."""
+        return self.faults.time_ns(instant_ns) if self.faults else instant_ns
+
+    def has_row(self, instant_ns: int) -> bool:
+        """Whether there is to be a row of this instant, and not only one that looks the same."""
+        if self.faults is None:
+            return True
+        time_ns = self.faults.time_ns(instant_ns)
+        (line,) = self.lines([time_ns], [""], [instant_ns])
+        return not self.faults.is_dropped(instant_ns) and self.instant(time_ns, line) == instant_ns
 
     def _line_with_value(self, time_ns: int, line: str, pv_milliwatts: int) -> str:
         try:
@@ -115,10 +151,13 @@ class Report:
     rows: int = 0
     shared: int = 0  # rows that stand identically in more than one file
     stopped: int = 0  # instants without a row at which the meter was stopped
+    on_purpose: Counter[str] = field(default_factory=Counter)  # what faults of the meter did
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     present: list[range] = field(default_factory=list)
+    strays: list[int] = field(default_factory=list)  # instants of other days, whose readings say that they are of this
+    sent: Span | None = None  # from when to when what is present was sent
 
     def add(self, path: str, line: int, kind: str, text: str) -> None:
         """Count a problem; the first ones are kept."""
@@ -138,10 +177,21 @@ def check_day(expected: Expected, day: date, contents: Iterable[tuple[str, str]]
         report.paths.append(path)
         lines = _rows(report, path, text)
         rows = _check_rows(report, expected, path, lines)
-        found |= _check_sequence(report, path, rows, found)
-    in_place = _in_day(found, day, expected)
-    report.present = list(_runs(sorted(in_place), expected.interval_ns))
+        found |= _check_sequence(report, expected, path, rows, found)
+    _take(report, expected, sorted(_in_day(found, day, expected)))
     return report
+
+
+def _take(report: Report, expected: Expected, instants: Sequence[int]) -> None:
+    if instants and expected.faults:
+        is_stray = [local_day(instant, expected.time_zone) != report.day for instant in instants]
+        report.strays = [instant for instant, stray in zip(instants, is_stray, strict=True) if stray]
+        slots = [expected.faults.slot_ns(instant) for instant in instants]
+        report.sent = min(slots), max(slots) + 1
+        instants = [instant for instant, stray in zip(instants, is_stray, strict=True) if not stray]
+    elif instants:
+        report.sent = instants[0], instants[-1] + 1
+    report.present = list(_runs(instants, expected.interval_ns))
 
 
 def _rows(report: Report, path: str, text: str) -> list[str]:
@@ -156,15 +206,17 @@ def _rows(report: Report, path: str, text: str) -> list[str]:
     return lines[1:]
 
 
-def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Number, instant and line of each row of this meter; each is checked on its own."""
-    rows = []
+def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[str]) -> list[Row]:
+    """The rows of this meter; each is checked on its own."""
+    rows: list[Row] = []
     for number, (time_ns, line) in enumerate(zip(_line_times(lines), lines, strict=True), 2):
         if time_ns is None:
             report.add(path, number, "malformed", f"{_cut(line)} is no row")
+        elif (instant_ns := expected.instant(time_ns, line)) is None:
+            report.add(path, number, "not_meant", f"{_cut(line)} is of a time that faults leave without a reading")
         else:
-            rows.append((number, time_ns, line))
-    right = expected.lines([time_ns for _, time_ns, _ in rows], [line for _, _, line in rows])
+            rows.append((number, time_ns, line, instant_ns))
+    right = expected.lines([row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows])
     differing = {
         row[0]
         for row, wanted in zip(rows, right, strict=True)
@@ -173,7 +225,15 @@ def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[s
     if differing:
         rows = [row for row in rows if row[0] not in differing]
     _check_instants(report, expected, path, rows)
+    if expected.faults:
+        _count_faults(report, expected.faults, rows)
     return rows
+
+
+def _count_faults(report: Report, faults: Faulty, rows: Sequence[Row]) -> None:
+    instants = [instant_ns for *_, instant_ns in rows]
+    report.on_purpose["wrong_time"] += sum(time_ns != instant_ns for _, time_ns, _, instant_ns in rows)
+    report.on_purpose["wrong_value"] += sum(map(ne, faults.power(instants), faults.true_power(instants)))
 
 
 def _check_row(report: Report, path: str, number: int, line: str, wanted_line: str) -> bool:
@@ -199,48 +259,59 @@ def _check_row(report: Report, path: str, number: int, line: str, wanted_line: s
     return True
 
 
-def _check_instants(report: Report, expected: Expected, path: str, rows: Sequence[tuple[int, int, str]]) -> None:
+def _check_instants(report: Report, expected: Expected, path: str, rows: Sequence[Row]) -> None:
     interval_ns = expected.interval_ns
-    for number, time_ns, _ in [row for row in rows if row[1] % interval_ns]:
+    for number, time_ns, *_ in [row for row in rows if row[3] % interval_ns]:
         text = f"{_moment(time_ns, expected.time_zone)} is no multiple of {fixed_text(interval_ns, 9)} s"
         report.add(path, number, "off_grid", text)
-    slots = {time_ns // SLOT_NS for _, time_ns, _ in rows}
+    slots = {row[1] // SLOT_NS for row in rows}
     foreign = {slot for slot in slots if local_day(slot * SLOT_NS, expected.time_zone) != report.day}
-    for number, time_ns, _ in [row for row in rows if row[1] // SLOT_NS in foreign] if foreign else ():
+    for number, time_ns, *_ in [row for row in rows if row[1] // SLOT_NS in foreign] if foreign else ():
         report.add(path, number, "wrong_day", f"{_moment(time_ns, expected.time_zone)} is another day")
 
 
 def _check_sequence(
-    report: Report, path: str, rows: Sequence[tuple[int, int, str]], elsewhere: Mapping[int, str]
+    report: Report, expected: Expected, path: str, rows: Sequence[Row], elsewhere: Mapping[int, str]
 ) -> dict[int, str]:
-    """The rows of one file by their instant; what does not fit together is said."""
+    """The rows of one file by the instant of their reading; what does not fit together is said."""
     here: dict[int, str] = {}
-    previous_ns = -1
-    for number, time_ns, line in rows:
-        if time_ns < previous_ns:
-            report.add(path, number, "out_of_order", f"{_cut(line)} is earlier than the row before")
-        previous_ns = time_ns
-        other = here.get(time_ns)
+    _check_order(report, expected.faults, path, rows)
+    for number, _, line, instant in rows:
+        other = here.get(instant)
         if other is not None and _value(other) == _value(line):
             report.add(path, number, "repeated", f"{_cut(line)} stands in this file already")
-        elif (other := other or elsewhere.get(time_ns)) and other != line:
+        elif (other := other or elsewhere.get(instant)) and other != line:
             report.add(path, number, "conflicting", f"{_cut(line)} and {_cut(other)} are of one instant")
         elif other:
             report.shared += 1
-        here[time_ns] = line
+        here[instant] = line
     return here
+
+
+def _check_order(report: Report, faults: Faulty | None, path: str, rows: Sequence[Row]) -> None:
+    """Rows ascend in time, but for those that faults displace and those that follow one."""
+    previous_ns = steady_ns = -1  # the time of the row before, and of the last one that is not displaced
+    for number, time_ns, line, instant in rows:
+        is_displaced = faults is not None and faults.is_displaced(instant)
+        if time_ns < previous_ns and (is_displaced or time_ns >= steady_ns):
+            report.on_purpose["out_of_order"] += 1
+        elif time_ns < previous_ns:
+            report.add(path, number, "out_of_order", f"{_cut(line)} is earlier than the row before")
+        previous_ns = time_ns
+        if not is_displaced:
+            steady_ns = time_ns
 
 
 def _value(line: str) -> str:
     return line.split(",", 3)[2]
 
 
-def _in_day(times: Iterable[int], day: date, expected: Expected) -> list[int]:
-    """Those instants that the meter has readings of, and that are of this day."""
+def _in_day(instants: Iterable[int], day: date, expected: Expected) -> list[int]:
+    """Those instants that the meter has readings of, and whose rows are of this day."""
     return [
-        time_ns
-        for time_ns in times
-        if time_ns % expected.interval_ns == 0 and local_day(time_ns, expected.time_zone) == day
+        instant_ns
+        for instant_ns in instants
+        if instant_ns % expected.interval_ns == 0 and local_day(expected.time_ns(instant_ns), expected.time_zone) == day
     ]
 
 
@@ -277,19 +348,22 @@ def check_meter(
 ) -> list[Report]:
     """Find the instants without a row, over all days; days without a file get a report, too."""
     by_day = {report.day: report for report in reports}
-    present = [run for report in by_day.values() for run in report.present]
+    _bring_home(by_day, expected)
+    sent = [report.sent for report in by_day.values() if report.sent]
     if since_ns is None:
-        since_ns = min((run[0] for run in present), default=END_NS)
+        since_ns = min((start_ns for start_ns, _ in sent), default=END_NS)
     if until_ns is None:
-        until_ns = max((run[-1] + 1 for run in present), default=0)
+        until_ns = max((end_ns for _, end_ns in sent), default=0)
+    reach_ns = expected.faults.reach_ns if expected.faults else 0
     missing: list[tuple[Report, range]] = []
-    for day in _days(since_ns, until_ns, expected.time_zone):
-        report = by_day.setdefault(day, Report(expected.meter_id, day))
-        for gap, is_stop in _gaps(report, expected, since_ns, until_ns, stops):
-            if is_stop:
-                report.stopped += len(gap)
-            else:
-                missing.append((report, gap))
+    for day in _days(max(0, since_ns - reach_ns), until_ns, expected.time_zone):
+        report = by_day.get(day) or Report(expected.meter_id, day)
+        fates = list(_gaps(report, expected, since_ns, until_ns, stops))
+        if fates or day >= local_day(since_ns, expected.time_zone):
+            by_day[day] = report
+        report.stopped += sum(len(gap) for gap, fate in fates if fate == "stopped")
+        report.on_purpose["missing"] += sum(len(gap) for gap, fate in fates if fate == "dropped")
+        missing += [(report, gap) for gap, fate in fates if fate == "missing"]
     for gaps in _adjoining(missing, expected.interval_ns):
         may_be_stop = (gaps[-1][1][-1] - gaps[0][1][0]) + 2 * expected.interval_ns > progress.RESTART_NS
         for report, gap in gaps:
@@ -298,14 +372,49 @@ def check_meter(
     return [by_day[day] for day in sorted(by_day)]
 
 
+def _bring_home(by_day: dict[date, Report], expected: Expected) -> None:
+    """Readings whose rows are of another day, by a wrong clock, are present in their own."""
+    strays: dict[date, list[int]] = {}
+    for report in by_day.values():
+        for instant in report.strays:
+            strays.setdefault(local_day(instant, expected.time_zone), []).append(instant)
+    for day, instants in strays.items():
+        report = by_day.setdefault(day, Report(expected.meter_id, day))
+        together = {*instants, *(instant for run in report.present for instant in run)}
+        report.present = list(_runs(sorted(together), expected.interval_ns))
+
+
 def _gaps(
     report: Report, expected: Expected, since_ns: int, until_ns: int, stops: Sequence[Span]
-) -> Iterator[tuple[range, bool]]:
-    """The gaps of a day, and whether the meter was stopped in them."""
+) -> Iterator[tuple[range, str]]:
+    """The gaps of a day, and what they are: stopped, dropped or missing."""
     for start_ns, end_ns in day_spans(report.day, expected.time_zone):
-        wanted = _grid(max(start_ns, since_ns), min(end_ns, until_ns), expected.interval_ns)
-        for gap in _absent(wanted, report.present):
-            yield from _split(gap, stops)
+        if expected.faults:
+            wanted = _grid(
+                max(start_ns, since_ns - expected.faults.reach_ns), min(end_ns, until_ns), expected.interval_ns
+            )
+            absent = [instant_ns for gap in _absent(wanted, report.present) for instant_ns in gap]
+            fates = [_fate(instant_ns, expected, (since_ns, until_ns), stops) for instant_ns in absent]
+            for fate in ("stopped", "dropped", "missing"):
+                runs = _runs([each for each, its in zip(absent, fates, strict=True) if its == fate], wanted.step)
+                yield from ((run, fate) for run in runs)
+        else:
+            wanted = _grid(max(start_ns, since_ns), min(end_ns, until_ns), expected.interval_ns)
+            for gap in _absent(wanted, report.present):
+                yield from ((piece, "stopped" if is_stop else "missing") for piece, is_stop in _split(gap, stops))
+
+
+def _fate(instant_ns: int, expected: Expected, asked: Span, stops: Iterable[Span]) -> str:
+    """Why an instant has no row; nothing if it is not asked for, or needs none of its own."""
+    assert expected.faults
+    slot_ns = expected.faults.slot_ns(instant_ns)
+    if not asked[0] <= slot_ns < asked[1]:
+        return ""
+    if any(start_ns <= slot_ns < end_ns for start_ns, end_ns in stops):
+        return "stopped"
+    if expected.faults.is_dropped(instant_ns):
+        return "dropped"
+    return "missing" if expected.has_row(instant_ns) else ""
 
 
 @lru_cache(maxsize=1000)
@@ -441,10 +550,10 @@ def run(options: argparse.Namespace) -> int:
     stops_of = _stops(options.progress)
     reports: list[Report] = []
     for meter_id, days in _by_meter(options.files).items():
-        expected = _expected(options, simulation, meter_id, time_zone)
-        found = (check_day(expected, day, _contents(days[day])) for day in sorted(days))
+        wanted = _expected(options, simulation, meter_id, time_zone)
+        found = (check_day(wanted, day, _contents(days[day])) for day in sorted(days))
         own_stops = [*stops, *stops_of.get(meter_id, [])]
-        reports += check_meter(expected, found, since_ns, until_ns, own_stops)
+        reports += check_meter(wanted, found, since_ns, until_ns, own_stops)
     print(_as_json(reports, time_zone) if options.json else _as_text(reports, time_zone))
     return 0 if all(not report.counts.total() for report in reports) else 1
 
@@ -459,13 +568,21 @@ def _expected(
         if "peak_kw" not in pv.parameters:
             raise ConfigError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
         pv = replace(pv, parameters={**pv.parameters, "peak_kw": options.peak_kw})
-    return Expected(
-        meter_id,
-        options.interval or meter.interval_ns,
-        None if options.no_values else load.model(meter.model, meter.seed, meter_id, **meter.parameters),
-        solar.model(pv.model, pv.seed, meter_id, **pv.parameters),
-        time_zone,
-    )
+    if options.interval is not None:
+        meter = replace(meter, interval_ns=options.interval)
+    if options.no_values:  # it is another meter, then
+        return replace(expect(meter_id, replace(meter, faults={}), pv, time_zone), power=None)
+    return expect(meter_id, meter, pv, time_zone)
+
+
+def expect(meter_id: str, meter: config.MeterSettings, pv: config.PvSettings, time_zone: tzinfo | None) -> Expected:
+    """How the rows of a meter with these settings come about."""
+    power = load.model(meter.model, meter.seed, meter_id, **meter.parameters)
+    pv_power = solar.model(pv.model, pv.seed, meter_id, **pv.parameters)
+    if not meter.faults:
+        return Expected(meter_id, meter.interval_ns, power, pv_power, time_zone)
+    faults = Faulty(meter.seed, meter_id, meter.interval_ns, power, meter.faults)
+    return Expected(meter_id, meter.interval_ns, faults.power, pv_power, time_zone, faults)
 
 
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
@@ -568,10 +685,12 @@ def _as_json(reports: Sequence[Report], time_zone: tzinfo | None) -> str:
 
 def _numbers(reports: Sequence[Report]) -> dict[str, int]:
     counts = sum((report.counts for report in reports), Counter[str]())
+    purposes = sum((report.on_purpose for report in reports), Counter[str]())
     return {
         "rows": sum(report.rows for report in reports),
         "shared": sum(report.shared for report in reports),
         "stopped": sum(report.stopped for report in reports),
+        **{f"{kind}_on_purpose": purposes[kind] for kind in ON_PURPOSE},
         **{kind: counts[kind] for kind in KINDS},
     }
 
@@ -610,5 +729,7 @@ def _summary(reports: Sequence[Report]) -> str:
     numbers = _numbers(reports)
     parts = [f"{numbers['rows']} rows"]
     parts += [f"{numbers[name]} {name}" for name in ("shared", "stopped") if numbers[name]]
+    purposes = [f"{kind}_on_purpose" for kind in ON_PURPOSE]
+    parts += [f"{numbers[name]} {name.replace('_', ' ')}" for name in purposes if numbers[name]]
     wrong = [f"{numbers[kind]} {kind.replace('_', ' ')}" for kind in KINDS if numbers[kind]]
     return f"{', '.join(parts)}; {', '.join(wrong) or 'all is well'}"

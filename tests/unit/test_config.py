@@ -19,6 +19,7 @@ from pvsim.config import Address, BrokerSettings, MeterSettings, PvSettings, Sim
 from pvsim.errors import ConfigError
 from pvsim.models import load as loads
 from pvsim.models import solar
+from pvsim.models.faults import Fault, Turns
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "pvsim"
 TABLES = {"broker": config.BROKER, "meter": config.METER, "pv": config.PV}
@@ -350,6 +351,29 @@ SIMULATION_ERRORS = [
     ("backlog = -1", "is not a backlog; give seconds, 0 or more, or nothing for no limit."),
     ("linger = 3601", "is not a time to gather readings; give seconds from 0 to 3600, whole milliseconds."),
     ("batch = 10001", "is not a number of readings; give a whole number from 1 to 10000."),
+    (
+        "fault_dropout = 1%",
+        "[meter] fault_dropout = 1% is not a fault; give 1% of 60 (a chance for each 60 s), 5 of 60 (the",
+    ),
+    ("fault_dropout = 0% of 60", "is not a fault"),
+    ("fault_dropout = 100.1% of 60", "is not a fault"),
+    ("fault_dropout = 1% of 0", "is not a fault"),
+    ("fault_dropout = 61 of 60", "is not a fault"),
+    ("fault_dropout = 5 in 1% of 60", "is not a fault"),
+    ("fault_dropout = always", "is not a fault"),
+    ("fault_dropout = ..", "is not a fault"),
+    ("fault_dropout = 2026-06-21..2026-06-22", "is not a fault"),
+    ("fault_dropout = 2026-06-22T00:00Z..2026-06-22T00:00Z", "is not a fault"),
+    ("fault_dropout = 1..2 3", "is not a fault"),
+    ("fault_spike_w = 1% of 60", "is not a fault; give W, more than 0 and at most 1000000000, then in, then 1% of 60"),
+    ("fault_spike_w = 0 in 1% of 60", "is not a fault; give W, more than 0"),
+    ("fault_spike_w = -5 in 1% of 60", "is not a fault; give W, more than 0"),
+    ("fault_spike_w = 5000", "is not a fault; give W, more than 0"),
+    ("fault_offset_w = 1000000001 in 1% of 60", "is not a fault; give W, at most 1000000000, with a - for less,"),
+    ("fault_late_s = 86401 in 1% of 60", "is not a fault; give seconds, more than 0 and at most 86400, then in, then"),
+    ("fault_shuffle = 1.5 in 1% of 60", "is not a fault; give a whole number of readings from 1 to 100, then in"),
+    ("fault_clock = 1 in 1% of 60", "[meter] has no key fault_clock (meant fault_clock_s?)"),
+    ("[pv]\nfault_stuck = 1% of 60", "[pv] has no key fault_stuck; it has model,"),
     ("[pv]\npeak_kw =", KW),
     ("[pv]\npeak_kw = nan", KW),
     ("[pv]\npeak_kw = 0", KW),
@@ -582,6 +606,40 @@ def test_key_of_another_model(text: str, told: str, write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         simulation(write(text))
     assert told in str(caught.value)
+
+
+# Faults
+
+MINUTES = Turns(60 * 10**9, 60 * 10**9, 10**6)
+FAULTS = [
+    ("fault_dropout = 1% of 60", "dropout", Fault(MINUTES)),
+    ("fault_stuck = 0.000001 % of 0.001", "stuck", Fault(Turns(10**6, 10**6, 1))),
+    ("fault_duplicate = 100% of 86400", "duplicate", Fault(Turns(86_400 * 10**9, 86_400 * 10**9, 10**8))),
+    ("fault_rubbish = 0.5 of 60", "rubbish", Fault(Turns(60 * 10**9, 5 * 10**8, 10**8))),
+    ("fault_spike_w = 0.5 in 1% of 60", "spike", Fault(MINUTES, 500)),
+    ("fault_offset_w = -20 in 1% of 60", "offset", Fault(MINUTES, -20_000)),
+    ("fault_drift_percent = 2.5 in 1% of 60", "drift", Fault(MINUTES, 2_500_000)),
+    ("fault_noise_w = 3 in 1% of 60", "noise", Fault(MINUTES, 3000)),
+    ("fault_clock_s = -1.5 in 1% of 60", "clock", Fault(MINUTES, -1_500_000_000)),
+    ("fault_late_s = 30 in 1% of 60", "late", Fault(MINUTES, 30 * 10**9)),
+    ("fault_shuffle = 4 in 1% of 60", "shuffle", Fault(MINUTES, 4)),
+    (
+        "fault_late_s = 1 in 1782043200..1782043201.5  2026-06-22T00:00+02:00..2026-06-21T22:00:01Z",
+        "late",
+        Fault(
+            ((1_782_043_200 * 10**9, 1_782_043_201_500_000_000), (1_782_079_200 * 10**9, 1_782_079_201 * 10**9)), 10**9
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("text,kind,fault", FAULTS)
+def test_faults(text: str, kind: str, fault: Fault, write: Write) -> None:
+    """Each kind of fault reaches its meter, with times and size; a meter may be without one that others have."""
+    name = text.split(" ")[0]
+    found = simulation(write(f"[meter]\n{text}\n[meter good]\n{name} =\n[meter other]\nseed = 2\n"))
+    assert found.meter("any").faults == found.meter("other").faults == {kind: fault}
+    assert found.meter("good").faults == {}
 
 
 # Anything at all

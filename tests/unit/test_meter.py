@@ -5,7 +5,7 @@ The broker here is a dict that carries the real bytes; it obeys the rules that r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from pvsim import meter
 from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
+from pvsim.errors import NotAReading
 from pvsim.history import Timeline
 from pvsim.meter import Fleet, Meter
 from pvsim.models import load
+from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
 from pvsim.progress import Track, dump, parse
 from pvsim.reading import decode
 
@@ -38,11 +40,15 @@ class World:
         backlog_ns: int | None = None,
         linger_ns: int = 0,
         timeline: Timeline = Timeline(),  # noqa: B008  (it is immutable)
+        faults: Mapping[str, Fault] = {},
     ) -> None:
         self.now_ns = START
         self.timeline = timeline
-        self.settings = MeterSettings(batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns, linger_ns=linger_ns)
+        self.settings = MeterSettings(
+            batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns, linger_ns=linger_ns, faults=faults
+        )
         self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
+        self.rubbish: dict[str, set[bytes]] = {meter_id: set() for meter_id in IDS}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
         self.dead: set[str] = set()
@@ -181,7 +187,10 @@ class World:
         """The PV service takes what is there."""
         for queue, messages in self.queues.items():
             for _, body in messages:
-                self.received[queue] |= {reading.time_ns for reading in decode(body, queue)}
+                try:
+                    self.received[queue] |= {reading.time_ns for reading in decode(body, queue)}
+                except NotAReading:
+                    self.rubbish[queue].add(body)
             messages.clear()
 
     def crash(self) -> None:
@@ -279,6 +288,60 @@ def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns:
     for meter_id in IDS:
         assert expected <= world.received[meter_id], f"{meter_id} lacks {min(expected - world.received[meter_id])}"
         assert world.received[meter_id] == expected
+
+
+def some_turns(chance: int) -> Turns:
+    return Turns(8 * SECOND, 3 * SECOND, chance)
+
+
+EVERYTHING = {
+    "dropout": Fault(some_turns(WHOLE // 2)),
+    "clock": Fault(some_turns(WHOLE // 2), 20 * SECOND),
+    "late": Fault(some_turns(WHOLE // 2), 9 * SECOND),
+    "shuffle": Fault(some_turns(WHOLE // 2), 3),
+    "duplicate": Fault(some_turns(WHOLE)),
+    "rubbish": Fault(some_turns(WHOLE // 2)),
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(events, st.integers(1, 7), st.sampled_from([SECOND, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
+def test_nothing_is_missing_with_faults(
+    happens: list[str | float], batch: int, interval_ns: int, linger_ns: int
+) -> None:
+    """Whatever happens to a meter with faults, the consumer has every reading that is to exist, and all the rubbish."""
+    world = World(batch, interval_ns, linger_ns=linger_ns, faults=EVERYTHING)
+    world.up()
+    for event in happens:
+        if isinstance(event, str):
+            getattr(world, event)()
+        else:
+            world.pass_time(event)
+    world.calm_down()
+    slots = range((START // interval_ns + 1) * interval_ns, world.now_ns + 1, interval_ns)
+    for meter_id in IDS:
+        faulty = Faulty(0, meter_id, interval_ns, load.random(0, meter_id), EVERYTHING)
+        sequence = list(faulty.sequence(slots))
+        assert world.received[meter_id] == {item.time_ns for item in sequence if not isinstance(item, bytes)}
+        assert world.rubbish[meter_id] == {item for item in sequence if isinstance(item, bytes)}
+    assert world.fleet.is_done()
+
+
+def test_a_drop_out_is_no_delay() -> None:
+    """A meter that has no readings for long is not behind, and goes on at once when it has some again."""
+    world = World(batch=10, faults={"dropout": Fault(((START, START + 1000 * SECOND),))})
+    world.up()
+    world.answer()
+    world.pass_time(1000)
+    while world._timers:
+        world.fire()
+        world.answer()
+    assert (world.messages, world.fleet.behind()) == ([1, 1, 1], 0)
+    world.pass_time(1)
+    world.answer()
+    world.consume()
+    assert [len(times) for times in world.received.values()] == [2, 2, 2]
+    assert world.fleet.confirmed == 6
 
 
 @settings(max_examples=100, deadline=None)

@@ -66,6 +66,27 @@ def test_rows_are_those_that_verify_expects(run: Run, tmp_path: Path) -> None:
     assert lines[-118].split(",")[2] == "200"
 
 
+def test_faults(run: Run, tmp_path: Path) -> None:
+    """Rows come as they would be sent: out of order, with wrong values and times, and some not at all."""
+    kinds = (
+        "dropout = 10% of 20",
+        "late_s = 300 in 10% of 600",
+        "clock_s = 60 in 10% of 600",
+        "spike_w = 9000 in 5% of 30",
+    )
+    faults = "".join(f"fault_{kind}\n" for kind in kinds)
+    (tmp_path / "simulation.ini").write_text("[meter]\ninterval = 30\n[pv]\ntimezone = UTC\n")
+    plain = run("x", "--from", str(START_S), "--to", str(START_S + 36_000))
+    (tmp_path / "simulation.ini").write_text(f"[meter]\ninterval = 30\n{faults}[pv]\ntimezone = UTC\n")
+    rows = run("x", "--from", str(START_S), "--to", str(START_S + 36_000))
+    assert 900 < len(rows) < len(plain)
+    assert rows != sorted(rows)
+    path = tmp_path / "x-2026-06-21.csv"
+    path.write_text("\n".join([*rows, ""]))
+    arguments = ["verify", "--simulation-file", str(tmp_path / "simulation.ini")]
+    assert main([*arguments, "--from", str(START_S), "--to", str(START_S + 36_000), str(path)]) == 0
+
+
 def test_interval(run: Run) -> None:
     """--interval is that between the rows; instants are its multiples, from --from on and before --to."""
     lines = run("x", "--from", str(START_S + 1), "--to", str(START_S + 21), "--interval", "2.5")

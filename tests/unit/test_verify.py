@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvsim import progress
+from pvsim import config, progress
 from pvsim.dayfile import HEADER, DayFiles, format_row
 from pvsim.errors import ConfigError
 from pvsim.models import load, solar
@@ -438,6 +438,138 @@ def test_no_values(tmp_path: Path, run: Run) -> None:
         assert set(wrong(run(NAME, "--no-values")[1]["total"])) == kinds
     path.write_text("\n".join([*lines[:9], "rubbish", change(lines[9], 2, add("1")), *lines[9:]]))
     assert wrong(run(NAME, "--no-values")[1]["total"]) == {"malformed": 1, "conflicting": 1, "wrong_sum": 1}
+
+
+# Faults on purpose.
+
+ALL_FAULTS = """\
+fault_dropout = 10% of 20
+fault_stuck = 5% of 10
+fault_spike_w = 20000 in 2% of 1
+fault_offset_w = -100 in 5% of 60
+fault_drift_percent = 3 in 10% of 60
+fault_noise_w = 10 in 20% of 60
+fault_clock_s = 400 in 20% of 60
+fault_duplicate = 5% of 1
+fault_late_s = 30 in 20% of 60
+fault_shuffle = 5 in 20% of 60
+fault_rubbish = 5% of 1
+"""
+FAULTY = range(START_S + 86_400 - 600, START_S + 86_400 + 600)  # around a midnight
+BOTH = (NAME, "Meter_0-2025-11-23.csv")
+
+
+def write_faulty(directory: Path, faults: str = ALL_FAULTS, model: str = "random", piece: int = 1) -> None:
+    """simulation.ini, and the day files of what such a meter sends, `piece` instants to a commit."""
+    path = directory / "simulation.ini"
+    path.write_text(SETTINGS.replace("[pv]", f"model = {model}\n{faults}[pv]"))
+    simulation = config.load_simulation(path, None)
+    wanted = verify.expect("Meter_0", simulation.meter("Meter_0"), simulation.pv("Meter_0"), ZoneInfo("UTC"))
+    files = DayFiles(directory, ZoneInfo("UTC"))
+    for start in FAULTY[::piece]:
+        slots = range(start * SECOND, min(start + piece, FAULTY.stop) * SECOND, SECOND)
+        assert wanted.faults
+        readings = [each for each in wanted.faults.sequence(slots) if not isinstance(each, bytes)]
+        times = [each.time_ns for each in readings]
+        rows = [
+            format_row(Reading("Meter_0", each.time_ns, Decimal(each.milliwatts) / 1000), pv)
+            for each, pv in zip(readings, wanted.pv_power(times), strict=True)
+        ]
+        files.write("Meter_0", times, rows)
+        assert files.commit() == {}
+    files.close()
+
+
+SPAN = ("--from", str(FAULTY.start), "--to", str(FAULTY.stop))
+
+
+@pytest.mark.parametrize("piece", [1, 10])
+@pytest.mark.parametrize("span", [SPAN, ()])
+def test_what_is_so_on_purpose(tmp_path: Path, run: Run, piece: int, span: tuple[str, ...]) -> None:
+    """All kinds of faults at once, over a midnight: nothing is wrong, and what is so on purpose is counted."""
+    write_faulty(tmp_path, piece=piece)
+    status, found = run(*BOTH, *span)
+    total = found["total"]
+    assert wrong(total) == {}
+    assert status == 0
+    assert total["rows"] + total["missing_on_purpose"] == len(FAULTY)
+    assert all(total[f"{kind}_on_purpose"] > 10 for kind in verify.ON_PURPOSE)
+    assert len(found["files"]) == 2
+    text = run(*BOTH, *span, form="")[1]["text"]
+    assert f"{total['missing_on_purpose']} missing on purpose, {total['wrong_value_on_purpose']} wrong value on" in text
+
+
+def test_each_row_counts(tmp_path: Path, run: Run) -> None:
+    """Among faults on purpose, each single row that is lost, doubled or changed is found, and said as such."""
+    write_faulty(tmp_path)
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    for at in range(2, len(lines) - 2, 97):
+        path.write_text("\n".join([*lines[:at], *lines[at + 1 :]]))
+        assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"missing": 1}
+        path.write_text("\n".join([*lines[:at], change(lines[at], 2, add("1")), *lines[at + 1 :]]))
+        assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"wrong_value": 1, "wrong_sum": 1}
+        path.write_text("\n".join([*lines[:at], lines[at], *lines[at:]]))
+        assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"repeated": 1}
+
+
+def test_a_row_that_is_not_meant(tmp_path: Path, run: Run) -> None:
+    """A reading where there is to be none, and one with the right time where the clock is to be wrong."""
+    for faults in (
+        f"fault_dropout = {FAULTY.start}..{FAULTY.start + 9}\n",
+        f"fault_clock_s = 60 in {FAULTY.start}..{FAULTY.start + 9}\n",
+    ):
+        write_faulty(tmp_path, faults)
+        path = tmp_path / NAME
+        lines = path.read_text().split("\n")
+        row = change(lines[1], 1, lambda _: str(FAULTY.start + 4))
+        path.write_text("\n".join([lines[0], row, *lines[1:]]))
+        assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"not_meant": 1}
+        for each in BOTH:
+            (tmp_path / each).unlink()
+
+
+def test_out_of_order_by_accident(tmp_path: Path, run: Run) -> None:
+    """Rows that no fault displaces stand in their order, also between those that one does."""
+    write_faulty(tmp_path, "fault_late_s = 5 in 5 of 60\n")
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    assert run(*BOTH, *SPAN)[1]["total"]["out_of_order_on_purpose"] == 4 * 20
+    for at in (30, 90):
+        path.write_text("\n".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]))
+        assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"out_of_order": 1}
+
+
+def test_rows_that_look_the_same(tmp_path: Path, run: Run) -> None:
+    """Where a wrong clock makes two readings say the same, one row is what both have."""
+    (tmp_path / "flat.csv").write_text(f"time,W\n{START_S},100\n{START_S + 7},100\n")
+    write_faulty(tmp_path, "fault_clock_s = 60 in 60 of 600\n", model="replay\nfile = flat.csv")
+    total = run(*BOTH, *SPAN)[1]["total"]
+    assert wrong(total) == {}
+    assert total["rows"] == len(FAULTY) - 2 * 60
+
+
+def test_stopped_with_faults(tmp_path: Path, run: Run) -> None:
+    """What would have been sent while the meter was stopped is not missing; what was dropped before is not stopped."""
+    write_faulty(tmp_path, f"fault_late_s = 10 in {FAULTY.start}..{FAULTY.start + 100}\n")
+    path = tmp_path / NAME
+    lines = path.read_text().split("\n")
+    path.write_text(
+        "\n".join(line for line in lines if not f"Meter_0,{FAULTY.start + 50}" <= line < f"Meter_0,{FAULTY.start + 80}")
+    )
+    stop = f"{FAULTY.start + 60}..{FAULTY.start + 90}"
+    assert wrong(run(*BOTH, *SPAN)[1]["total"]) == {"missing": 30}
+    total = run(*BOTH, *SPAN, "--stopped", stop)[1]["total"]
+    assert (total["stopped"], wrong(total)) == (30, {})
+
+
+def test_no_values_of_another_meter(tmp_path: Path, run: Run) -> None:
+    """A meter that is not ours has none of our faults."""
+    write(tmp_path, range(50))
+    path = tmp_path / "simulation.ini"
+    path.write_text(SETTINGS.replace("[pv]", f"{ALL_FAULTS}[pv]"))
+    assert run(NAME)[0] == 1
+    assert run(NAME, "--no-values")[0] == 0
 
 
 # What cannot be used.
