@@ -518,6 +518,14 @@ def _text(name: str, noun: str, right: str, default: str, fits: Callable[[str], 
     return Key(name, noun, right, lambda text: _checked(text, fits(text)), default, name)
 
 
+def _file(name: str) -> Key:
+    return Key(name, "a file name", "the name of a file", _file_name, "", name)
+
+
+def _switch(name: str, default: str) -> Key:
+    return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
+
+
 def _fault_key(name: str) -> Key:
     return Key(f"fault_{name}", "a fault", _WHEN, _fault, "", f"fault_{name}")
 
@@ -525,14 +533,6 @@ def _fault_key(name: str) -> Key:
 def _sized_fault_key(name: str, unit: str, what: str, size_of: Callable[[str], int]) -> Key:
     right = f"{what}, then in, then {_WHEN}"
     return Key(f"fault_{name}{unit}", "a fault", right, lambda text: _sized_fault(text, size_of), "", f"fault_{name}")
-
-
-def _file(name: str) -> Key:
-    return Key(name, "a file name", "the name of a file", _file_name, "", name)
-
-
-def _switch(name: str, default: str) -> Key:
-    return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
 
 
 def _table(*keys: Key) -> dict[str, Key]:
