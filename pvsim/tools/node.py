@@ -24,7 +24,7 @@ from typing import Self
 from pvsim.errors import PvsimError
 
 HOST = "127.0.0.1"
-START_S, STOP_S = 240.0, 60.0
+START_S, STOP_S = 240.0, 180.0
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Below the ports that the kernel gives to outgoing connections: a node that is down keeps its port.
@@ -44,6 +44,8 @@ ssl_options.certfile = {directory}/cert.pem
 ssl_options.keyfile = {directory}/key.pem
 ssl_options.verify = verify_peer
 """
+# A thousand queues take more files than many a shell allows.
+_WITH_FILES = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$0"'
 # Each line of input names the process groups to end; after its end, whoever wrote it is gone.
 _GUARD = """
 while read -r line; do groups=$line; done
@@ -177,7 +179,7 @@ class Node:
             )
         with self.log.open("a") as log:
             log.write(f"{_START}\n")
-        self._server = self._spawn([self.directory / "home/sbin/rabbitmq-server"])
+        self._server = self._spawn(["/bin/sh", "-c", _WITH_FILES, self.directory / "home/sbin/rabbitmq-server"])
         self._wait_for(self._server, lambda: _answers(self.host, self.port, b"AMQP\0\0\x09\x01"))
 
     def stop(self) -> None:
