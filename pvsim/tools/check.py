@@ -1,7 +1,7 @@
 """`pvsim check`: does the broker work as it is configured? Each step is tried and printed; one that fails says why.
 
 Name, TCP and TLS are tried here with plain sockets, which tell more than a connection that just comes up or does not.
-What needs AMQP is tried by broker.py, in the way in which the services use it.
+What needs AMQP is tried by pvsim.broker.trial, in the way in which the services use it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from pvsim import broker, config, tls
-from pvsim.broker import Trial, TrialError, explain
+from pvsim import config, tls
+from pvsim.broker import trouble
+from pvsim.broker.trial import Trial, TrialError
+from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import ConfigError
 
@@ -57,8 +59,8 @@ def _check(settings: BrokerSettings, address: Address, context: ssl.SSLContext |
         with closing(Trial(settings, address)) as trial:
             _check_amqp(settings, trial)
     except TrialError as error:
-        if error.step == broker.VIRTUAL_HOST:
-            _ok(broker.LOGIN, _user(settings))
+        if error.step == trouble.VIRTUAL_HOST:
+            _ok(trouble.LOGIN, _user(settings))
         _say(f"  FAILED  {error.step}: {error}")
         return False
     except ConfigError as error:
@@ -70,20 +72,20 @@ def _check(settings: BrokerSettings, address: Address, context: ssl.SSLContext |
 def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLContext | None) -> None:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        _ok(broker.NAME, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
+        _ok(trouble.NAME, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
         with socket.create_connection((address.host, address.port), settings.connect_timeout_s) as connection:
-            _ok(broker.TCP, f"connected to {connection.getpeername()[0]} port {address.port}")
+            _ok(trouble.TCP, f"connected to {connection.getpeername()[0]} port {address.port}")
             if context:
                 with context.wrap_socket(connection, server_hostname=tls.server_name(address)) as secured:
-                    _ok(broker.TLS, _describe(secured, settings))
+                    _ok(trouble.TLS, _describe(secured, settings))
     except OSError as error:
         raise TrialError(explain(error, settings, address)) from None
 
 
 def _check_amqp(settings: BrokerSettings, trial: Trial) -> None:
     product = trial.connect()
-    _ok(broker.LOGIN, f"{_user(settings)}, by {product}")
-    _ok(broker.VIRTUAL_HOST, settings.virtual_host)
+    _ok(trouble.LOGIN, f"{_user(settings)}, by {product}")
+    _ok(trouble.VIRTUAL_HOST, settings.virtual_host)
     steps: dict[str, Callable[[], None]] = {
         f"declared the queue {trial.queue}": trial.declare,
         "published a message, which was confirmed": trial.publish,
@@ -92,7 +94,7 @@ def _check_amqp(settings: BrokerSettings, trial: Trial) -> None:
     }
     for what, step in steps.items():
         step()
-        _ok(broker.USE, what)
+        _ok(trouble.USE, what)
 
 
 def _describe(secured: ssl.SSLSocket, settings: BrokerSettings) -> str:
