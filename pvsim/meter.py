@@ -495,6 +495,9 @@ class Service:
     def on_cancelled(self, queue: str) -> None:
         """A meter consumes nothing."""
 
+    def on_forbidden(self, queue: str) -> None:
+        """A meter consumes nothing."""
+
     # --- time
 
     def _every(self, period_s: float, call: Callable[[], None]) -> None:

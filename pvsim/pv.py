@@ -42,7 +42,7 @@ MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the 
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 MOST_COMMITTED = 100  # meters at a time
-GONE_S, LOOK_S, ROUND_S = 60.0, 1.0, 15.0
+GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
 TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
 
 
@@ -53,11 +53,11 @@ class Meter:
         "declare_at_s",
         "failures",
         "is_declared",
+        "is_doubtful",
         "is_gone",
         "is_idle",
         "is_lost",
         "is_paused",
-        "is_silent",
         "meter_id",
         "power",
         "rows",
@@ -71,7 +71,8 @@ class Meter:
         self.meter_id = meter_id
         self.power = power
         self.waits = False  # on standby: another PV service consumes this queue
-        self.is_declared = self.is_gone = self.is_silent = False  # its queue
+        self.is_declared = self.is_gone = False  # its queue
+        self.is_doubtful = False  # to consume it has cost a connection: it is tried on the side before
         self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_paused = False
         self.is_idle = self.is_lost = False  # nothing has come for a while; and perhaps nothing would
@@ -178,9 +179,11 @@ class Recorder:
 
     def on_up(self) -> None:
         """Connected: declare each queue, then consume it."""
-        for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
-            if not meter.is_paused:
-                self._probe(meter) if meter.is_silent else self._consume(meter)
+        for meter in self._meters.values():
+            if meter.is_doubtful:
+                self._probe(meter)
+            elif not meter.is_paused:
+                self._consume(meter)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
@@ -219,6 +222,10 @@ class Recorder:
         self._expect_meter_to_declare(meter)
         self._consume(meter)
 
+    def on_forbidden(self, queue: str) -> None:
+        """A queue that may not be consumed."""
+        self._meters[queue].is_doubtful = True
+
     # --- consuming
 
     def _consume(self, meter: Meter) -> None:
@@ -247,12 +254,14 @@ class Recorder:
     def _probe(self, meter: Meter) -> None:
         self._broker.probe(meter.meter_id, partial(self._on_probed, meter))
 
-    def _on_probed(self, meter: Meter, is_alive: bool) -> None:
-        if is_alive:
-            meter.is_silent = False
-            self._consume(meter)
+    def _on_probed(self, meter: Meter, refusal: str) -> None:
+        if refusal:
+            meter.trouble = refusal
+            self._broker.later(PROBE_S, partial(self._probe, meter))
         else:
-            self._broker.later(LOOK_S, partial(self._probe, meter))
+            log.info("The queue %s can be consumed again.", meter.meter_id)
+            meter.is_doubtful, meter.trouble = False, ""
+            self._consume(meter)
 
     def _on_declared(self, meter: Meter, queue: Queue) -> None:
         if queue.other_arguments:
@@ -405,7 +414,7 @@ class Recorder:
 
     def _tick(self) -> None:
         if queue := self._broker.silent_queue:
-            self._meters[queue].is_silent = True  # so the others come first the next time
+            self._meters[queue].is_doubtful = True
             self._broker.reset(f"the queue {queue} does not answer")
         elif self._broker.publishes_in_vain:
             self._broker.look(REJECTED, self._on_rejected_looked)

@@ -32,7 +32,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """User `pvsim` may do everything in /, `poor` nothing, `mute` anything but publish."""
+    """User `pvsim` may do everything in /, `poor` nothing, `mute` anything but publish, `deaf` consume one queue."""
     directory = tmp_path_factory.mktemp("certificates")
     authority = Authority(directory)
     authority.issue("pvsim")
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     tls = authority.furnish(directory / "tls", ["localhost"])
     with Node(tls=tls, plugins=["rabbitmq_auth_mechanism_ssl"], conf=EXTERNAL) as node:
         node.ctl("add_vhost", "second")
-        for user, write, read in ("pvsim", ".*", ".*"), ("mute", "^$", ".*"), ("deaf", ".*", "^$"):
+        for user, write, read in ("pvsim", ".*", ".*"), ("mute", "^$", ".*"), ("deaf", ".*", "^Free$"):
             node.ctl("add_user", user, PASSWORD)
             node.ctl("set_permissions", user, ".*", write, read)
         node.ctl("add_user", "poor", PASSWORD)
@@ -260,16 +260,23 @@ def test_what_fails(world: World, services: Services, told: Told, text: str, ste
 
 
 def test_no_permission_to_consume(world: World, services: Services, told: Told) -> None:
-    """The same for a PV service that may not read."""
-    file = configure(services, f"{PLAIN}username = deaf\n", **of(world))
-    pv = services.start("pvsim.pv", "-conf", "broker.ini", "-ids", "Deaf", env=at(told))
-    what = "access to queue 'Deaf' in vhost '/' refused for user 'deaf'; look at rabbitmqctl list_permissions -p /."
+    """The same for a PV service that may not read one of its queues: the others go on, and that one when it may."""
+    configure(services, f"{PLAIN}username = pvsim\n", **of(world))
+    services.start("pvsim.meter", "-conf", "broker.ini", "-ids", "Free", "Kept")
+    configure(services, f"{PLAIN}username = deaf\n", **of(world))
+    pv = services.start("pvsim.pv", "-conf", "broker.ini", "-ids", "Free", "Kept", env=at(told))
+    what = "access to queue 'Kept' in vhost '/' refused for user 'deaf'; look at rabbitmqctl list_permissions -p /."
     in_one_go(told, pv, what)
-    time.sleep(3)
+    count = len(services.wait_for_rows("Free", 1))
+    services.wait_for_rows("Free", count + 8)
+    assert f"1 waiting: {what}" in told.status
     assert pv.output.count(what) == 1
-    assert pv.output.count("Connected to") == 1
+    assert pv.output.count("Connected to") == 2
     assert re.search("FAILED  use: .*refused for user 'deaf'", check(services).output)
-    assert file.read_text().count(PASSWORD) == 1
+    world.node.ctl("set_permissions", "deaf", ".*", ".*", ".*")
+    times = services.wait_for_rows("Kept", 12)
+    assert times == [times[0] + number for number in range(len(times))]
+    assert "waiting" not in told.status
     assert PASSWORD not in services.all_output()
 
 
@@ -424,3 +431,14 @@ def test_the_password_is_nowhere(world: World, services: Services) -> None:
         assert PASSWORD.encode() not in seen
         assert b"wrong" not in seen.replace(os.fsencode(services.directory), b"")
         assert meter.stop() == 0
+
+
+def test_a_crash_keeps_the_password(world: World, services: Services) -> None:
+    """An error in our own code is logged with its traceback and all that it names, but for the password."""
+    configure(services, f"{PLAIN}username = pvsim\n", **of(world))
+    meter = services.start("tests.broker.crashing", "-conf", "broker.ini")
+    assert meter.wait() == 1
+    assert "Traceback (most recent call last)" in meter.output
+    for what in ("BrokerSettings(", "username='pvsim'", "ConnectionParameters", "PlainCredentials"):
+        assert what in meter.output
+    assert PASSWORD not in meter.output
