@@ -3,12 +3,13 @@
 #
 #   sudo sh tests/run.sh                             all of them; installs what they need
 #   sh tests/run.sh unit|broker|package [ARG ...]    one part; further arguments go to pytest
-#   sh tests/run.sh bench [ARG ...]                  how fast it is (not one of all); --help tells the arguments
+#   sh tests/run.sh bench|models [ARG ...]           how fast it is, how true it is (not of all); see --help
 #
 #   unit       ruff, mypy --strict, and the tests that need no broker and no clock
 #   broker     the services with a RabbitMQ node of their own
 #   package    the Debian package in booted Debian 12 and 13 machines (root only)
 #   bench      a table of figures and targets, measured beside two plainer ways and a C client
+#   models     two tables: the models beside pvlib, and beside the standard load profile
 #
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache. The first part that fails ends the run.
@@ -101,6 +102,18 @@ bench() {
     /usr/bin/python3 -m tests.bench "$@"
 }
 
+models() {
+    need python3-venv
+    if ! cmp -s tests/bench/requirements.txt .venv/models/made-of; then
+        say 'Installing pvlib and demandlib into .venv/models'
+        rm -rf .venv/models
+        quietly /usr/bin/python3 -m venv .venv/models
+        quietly .venv/models/bin/pip install --requirement tests/bench/requirements.txt
+        cp tests/bench/requirements.txt .venv/models/made-of
+    fi
+    .venv/models/bin/python -m tests.bench.models "$@"
+}
+
 leave() {
     start_services_again
     rm -rf "$temporary"
@@ -122,10 +135,10 @@ trap 'exit 130' INT TERM
 case ${1-all} in
     all) for part in unit broker package; do "$part"; done ;;
     unit | broker | package) "$@" ;;
-    bench)
+    bench | models)
         "$@"
         exit
         ;;
-    *) fail "there is no part '$1'; the parts are unit, broker, package and bench" ;;
+    *) fail "there is no part '$1'; the parts are unit, broker, package, bench and models" ;;
 esac
 say 'All of it passed'
