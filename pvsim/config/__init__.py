@@ -11,11 +11,11 @@ from __future__ import annotations
 from pvsim.config.broker import BROKER, Address, BrokerSettings, add_broker_option, load_broker
 from pvsim.config.keys import Key
 from pvsim.config.simulation import (
-    SIMULATION_FILE,
     MeterSettings,
     PvSettings,
     Simulation,
     add_options,
+    add_simulation_option,
     load_simulation,
     parse_interval,
     parse_nb_meter,
@@ -26,7 +26,6 @@ __all__ = [
     "BROKER",
     "METER",
     "PV",
-    "SIMULATION_FILE",
     "Address",
     "BrokerSettings",
     "Key",
@@ -35,6 +34,7 @@ __all__ = [
     "Simulation",
     "add_broker_option",
     "add_options",
+    "add_simulation_option",
     "load_broker",
     "load_simulation",
     "parse_interval",

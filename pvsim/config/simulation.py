@@ -112,12 +112,14 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
 def add_options(parser: ArgumentParser) -> None:
     """-conf/--configuration-file and --simulation-file, for `load_broker` and `load_simulation`."""
     add_broker_option(parser)
-    parser.add_argument(
-        "--simulation-file",
-        type=Path,
-        metavar="FILE",
-        help=f"what is simulated (default: {SIMULATION_FILE.name} beside the configuration file)",
-    )
+    add_simulation_option(parser, default=f"{SIMULATION_FILE.name} beside the configuration file")
+
+
+def add_simulation_option(
+    parser: ArgumentParser, what: str = "what is simulated", default: str = str(SIMULATION_FILE)
+) -> None:
+    """--simulation-file, for `load_simulation`."""
+    parser.add_argument("--simulation-file", type=Path, metavar="FILE", help=f"{what} (default: {default})")
 
 
 def parse_interval(text: str) -> int:
