@@ -180,7 +180,10 @@ class Recorder:
         """Connected: declare each queue, then consume it."""
         for meter in sorted(self._meters.values(), key=lambda meter: meter.is_silent):
             if not meter.is_paused:
-                self._probe(meter) if meter.is_silent else self._consume(meter)
+                if meter.is_silent:
+                    self._probe(meter)
+                else:
+                    self._consume(meter)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
