@@ -5,12 +5,13 @@ A `Timeline` says up to which instant readings are due at a moment; it is pure, 
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
+from pvsim.errors import ConfigError
 from pvsim.reading import END_NS, SECOND_NS, time_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,6 +68,20 @@ class Timeline(NamedTuple):
         """What tells this history from others, in the name of a file."""
         start, end = ("" if each is None else time_text(each) for each in (self.start_ns, self.end_ns))
         return f"{start}..{end}{f'x{self.speed:f}' if self.speed else ''}"
+
+
+def add_options(parser: ArgumentParser, since: str, until: str, required: bool = False) -> None:
+    """--from and --to, for `span_ns`; `since` and `until` are their help."""
+    parser.add_argument("--from", dest="since", type=parse_time, metavar="TIME", required=required, help=since)
+    parser.add_argument("--to", dest="until", type=parse_time, metavar="TIME", required=required, help=until)
+
+
+def span_ns(given: Namespace, time_zone: tzinfo | None) -> tuple[int | None, int | None]:
+    """The instants of --from and --to, None for one that is not given; ConfigError if nothing lies between them."""
+    start_ns, end_ns = (each if each is None else instant_ns(each, time_zone) for each in (given.since, given.until))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigError("--from is not before --to; give the earlier time first.")
+    return start_ns, end_ns
 
 
 def parse_time(text: str) -> Time:

@@ -19,15 +19,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pvsim import config, runtime
+from pvsim import config, history, runtime
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, UNROUTABLE, Broker, Delivery, Loop, Queue, arguments, back_off
-from pvsim.errors import ConfigError
-from pvsim.history import Timeline, bar, instant_ns, parse_speed, parse_time
+from pvsim.history import Timeline, bar, parse_speed
 from pvsim.models import PowerModel, load
 from pvsim.progress import ProgressFile, Track, file_name
 from pvsim.reading import END_NS, JSON, content_type, encode, expand_ids
@@ -614,19 +612,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="seconds between two readings of a meter (default: interval of the simulation file, else 1)",
     )
-    parser.add_argument(
-        "--from",
-        dest="since",
-        type=parse_time,
-        metavar="TIME",
-        help="publish the past from then on, as fast as it goes: 2026-01-01, local or with +02:00, or epoch seconds",
-    )
-    parser.add_argument(
-        "--to",
-        dest="until",
-        type=parse_time,
-        metavar="TIME",
-        help="end when all readings before that time are confirmed",
+    history.add_options(
+        parser,
+        "publish the past from then on, as fast as it goes: 2026-01-01, local or with +02:00, or epoch seconds",
+        "end when all readings before that time are confirmed",
     )
     parser.add_argument(
         "--speed",
@@ -653,20 +642,13 @@ def prepare(given: argparse.Namespace) -> Options:
     meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
     if given.interval is not None:
         meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
-    timeline = _timeline(given, config.zone(simulation.timezone))
+    timeline = Timeline(*history.span_ns(given, config.zone(simulation.timezone)), given.speed)
     if timeline.is_history:  # whoever asks for the past wants all of it
         meters = {meter_id: replace(settings, backlog_ns=None) for meter_id, settings in meters.items()}
     specs = [*(given.meter_ids or []), *([timeline.name] if timeline.is_history else [])]
     directory = given.state_dir and Path(given.state_dir).absolute()
     progress = directory / file_name(specs) if directory else None
     return Options(config.load_broker(given.configuration_file), meters, progress, timeline)
-
-
-def _timeline(given: argparse.Namespace, time_zone: tzinfo | None) -> Timeline:
-    start_ns, end_ns = (each if each is None else instant_ns(each, time_zone) for each in (given.since, given.until))
-    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise ConfigError("--from is not before --to; give the earlier time first.")
-    return Timeline(start_ns, end_ns, given.speed)
 
 
 def serve(options: Options, host: runtime.Host) -> None:

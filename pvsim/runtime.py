@@ -119,7 +119,7 @@ class Host:
         self._notifier: Any = None
         self._last_status = ""
         self._alive_every_s: float | None = None
-        self._next_alive_s = self._next_extension_s = 0.0
+        self._next_alive_s = 0.0
 
     def __enter__(self) -> Host:
         self._wake, self._waker = socket.socketpair()
@@ -177,12 +177,6 @@ class Host:
     def stopping(self) -> None:
         """The service has begun to stop."""
         self._notify("STOPPING=1")
-
-    def extend_timeout(self, seconds: float) -> None:
-        """Starting or stopping takes `seconds` more from now; to be called again and again, sent once a second."""
-        if time.monotonic() >= self._next_extension_s:
-            self._next_extension_s = time.monotonic() + 1
-            self._notify(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
 
     def _notify(self, state: str) -> None:
         if self._notifier:

@@ -5,7 +5,7 @@ of integers. It keeps nothing that changes an answer, so it may be asked in any 
 number of times.
 
 `load` and `solar` each have a table of their models. A further model is a function there, and its keys in the
-table of pvsim/config.py if no other model has them.
+table of pvsim/config/tables.py if no other model has them.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from pvsim import config
+from pvsim import config, history
 from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, PvsimError
-from pvsim.history import instant_ns, parse_time
 from pvsim.reading import SECOND_NS, expand_ids
 from pvsim.tools.verify import Expected, expect
 
@@ -31,16 +30,11 @@ def add_parser(subparsers: Any) -> None:
         description="Print the rows that the services would write for these meters, as CSV, or draw them.",
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help="meters, ranges like Meter_0..3 too")
-    parser.add_argument(
-        "--from",
-        dest="since",
-        type=parse_time,
-        metavar="TIME",
+    history.add_options(
+        parser,
+        "the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds",
+        "only instants before that time",
         required=True,
-        help="the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds",
-    )
-    parser.add_argument(
-        "--to", dest="until", type=parse_time, metavar="TIME", required=True, help="only instants before that time"
     )
     parser.add_argument(
         "--interval",
@@ -48,12 +42,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECONDS",
         help="seconds between two rows (default: interval of the meter)",
     )
-    parser.add_argument(
-        "--simulation-file",
-        type=Path,
-        metavar="FILE",
-        help=f"what is simulated (default: {config.SIMULATION_FILE})",
-    )
+    config.add_simulation_option(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw them there instead of printing them (needs matplotlib)"
     )
@@ -64,9 +53,10 @@ def run(options: argparse.Namespace) -> int:
     """Print or draw the rows; ConfigError if something that the user has set cannot be used."""
     simulation = config.load_simulation(options.simulation_file, None)
     time_zone = config.zone(simulation.timezone)
-    span = instant_ns(options.since, time_zone), instant_ns(options.until, time_zone)
-    if span[0] >= span[1]:
-        raise ConfigError("--from is not before --to; give the earlier time first.")
+    start_ns, end_ns = history.span_ns(options, time_zone)
+    assert start_ns is not None  # argparse requires both
+    assert end_ns is not None
+    span = start_ns, end_ns
     meters = [_meter(simulation, meter_id, options.interval, time_zone) for meter_id in expand_ids(options.ids)]
     if options.plot:
         draw(meters, span, options.plot)
@@ -86,12 +76,6 @@ def _meter(simulation: config.Simulation, meter_id: str, interval_ns: int | None
     return expect(meter_id, meter, simulation.pv(meter_id), time_zone)
 
 
-def _grid(meter: Expected, span: tuple[int, int]) -> range:
-    """The instants of a meter's readings: multiples of its interval."""
-    start_ns, end_ns = span
-    return range(-(-start_ns // meter.interval_ns) * meter.interval_ns, end_ns, meter.interval_ns)
-
-
 def _lines(meter: Expected, slots: range) -> list[str]:
     """The rows of what is sent at these instants."""
     instants = meter.faults.sent(slots) if meter.faults else slots
@@ -99,13 +83,13 @@ def _lines(meter: Expected, slots: range) -> list[str]:
 
 
 def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
-    instants = _grid(meter, span)
+    instants = meter.grid(*span)
     return (instants[start : start + _CHUNK] for start in range(0, len(instants), _CHUNK))
 
 
 def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
     """Draw the power of each meter and of its PV system, in kW, below each other."""
-    if sum(len(_grid(meter, span)) for meter in meters) > _MOST_DRAWN:
+    if sum(len(meter.grid(*span)) for meter in meters) > _MOST_DRAWN:
         raise ConfigError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
     try:
         from matplotlib import use
@@ -116,7 +100,7 @@ def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
         raise PvsimError("--plot needs matplotlib; install it with: sudo apt install python3-matplotlib") from None
     figure = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
     for axes, meter in zip(figure.subplots(len(meters), squeeze=False)[:, 0], meters, strict=True):
-        grid = _grid(meter, span)
+        grid = meter.grid(*span)
         instants = sorted(meter.faults.sent(grid), key=meter.time_ns) if meter.faults else grid
         times_ns = [meter.time_ns(instant) for instant in instants]
         times = [datetime.fromtimestamp(time_ns / SECOND_NS, meter.time_zone) for time_ns in times_ns]

@@ -28,7 +28,7 @@ from operator import ne
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pvsim import config, progress
+from pvsim import config, history, progress
 from pvsim.dayfile import (
     HEADER,
     SLOT_NS,
@@ -79,6 +79,10 @@ class Expected:
     pv_power: PowerModel
     time_zone: tzinfo | None
     faults: Faulty | None = None
+
+    def grid(self, start_ns: int, end_ns: int) -> range:
+        """The instants of its readings from the first instant up to and without the second."""
+        return range(-(-start_ns // self.interval_ns) * self.interval_ns, end_ns, self.interval_ns)
 
     def lines(self, times: Sequence[int], lines: Sequence[str], instants: Sequence[int] | None = None) -> list[str]:
         """What `lines`, rows with these times, should be; where they are no rows it is something else.
@@ -390,16 +394,14 @@ def _gaps(
     """The gaps of a day, and what they are: stopped, dropped or missing."""
     for start_ns, end_ns in day_spans(report.day, expected.time_zone):
         if expected.faults:
-            wanted = _grid(
-                max(start_ns, since_ns - expected.faults.reach_ns), min(end_ns, until_ns), expected.interval_ns
-            )
+            wanted = expected.grid(max(start_ns, since_ns - expected.faults.reach_ns), min(end_ns, until_ns))
             absent = [instant_ns for gap in _absent(wanted, report.present) for instant_ns in gap]
             fates = [_fate(instant_ns, expected, (since_ns, until_ns), stops) for instant_ns in absent]
             for fate in ("stopped", "dropped", "missing"):
                 runs = _runs([each for each, its in zip(absent, fates, strict=True) if its == fate], wanted.step)
                 yield from ((run, fate) for run in runs)
         else:
-            wanted = _grid(max(start_ns, since_ns), min(end_ns, until_ns), expected.interval_ns)
+            wanted = expected.grid(max(start_ns, since_ns), min(end_ns, until_ns))
             for gap in _absent(wanted, report.present):
                 yield from ((piece, "stopped" if is_stop else "missing") for piece, is_stop in _split(gap, stops))
 
@@ -431,10 +433,6 @@ def _days(since_ns: int, until_ns: int, time_zone: tzinfo | None) -> Iterator[da
     if since_ns < until_ns:
         first, last = local_day(since_ns, time_zone), local_day(until_ns - 1, time_zone)
         yield from (first + timedelta(days) for days in range((last - first).days + 1))
-
-
-def _grid(start_ns: int, end_ns: int, interval_ns: int) -> range:
-    return range(-(-start_ns // interval_ns) * interval_ns, end_ns, interval_ns)
 
 
 def _runs(ascending: Sequence[int], step: int) -> Iterator[range]:
@@ -491,12 +489,7 @@ def add_parser(subparsers: Any) -> None:
         "Exit status: 0 if all is well, 1 if not, 78 if a file cannot be read.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="METER_ID-YYYY-MM-DD.csv")
-    parser.add_argument(
-        "--simulation-file",
-        type=Path,
-        metavar="FILE",
-        help=f"what was simulated (default: {config.SIMULATION_FILE})",
-    )
+    config.add_simulation_option(parser, "what was simulated")
     for name, key, text in (
         ("seed", config.METER["seed"], "the seed of meters and PV systems"),
         ("interval", config.METER["interval"], "seconds between two readings"),
@@ -510,14 +503,11 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="another meter's readings: check their instants and order, the PV power and the sums",
     )
-    parser.add_argument(
-        "--from",
-        dest="since",
-        type=parse_time,
-        metavar="TIME",
-        help="expect rows from then on: 2025-06-01T12:00:00, local or with +02:00, or epoch seconds",
+    history.add_options(
+        parser,
+        "expect rows from then on: 2025-06-01T12:00:00, local or with +02:00, or epoch seconds",
+        "expect rows before that time",
     )
-    parser.add_argument("--to", dest="until", type=parse_time, metavar="TIME", help="expect rows before that time")
     parser.add_argument(
         "--stopped",
         action="append",
@@ -542,10 +532,7 @@ def run(options: argparse.Namespace) -> int:
     """Check the files; 0 if all is well, 1 if not. ConfigError if a file cannot be read or is no day file."""
     simulation = config.load_simulation(options.simulation_file, None)
     time_zone = config.zone(options.timezone or simulation.timezone)
-    since_ns = None if options.since is None else instant_ns(options.since, time_zone)
-    until_ns = None if options.until is None else instant_ns(options.until, time_zone)
-    if since_ns is not None and until_ns is not None and since_ns >= until_ns:
-        raise ConfigError("--from is not before --to; give the earlier time first.")
+    since_ns, until_ns = history.span_ns(options, time_zone)
     stops = [(instant_ns(start, time_zone), instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
     reports: list[Report] = []

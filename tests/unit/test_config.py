@@ -52,8 +52,8 @@ def port(path: Path | None) -> int:
 def test_defaults_where_no_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing default file means the defaults."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.setattr(config, "BROKER_FILE", tmp_path / "broker.ini")
-    monkeypatch.setattr(config, "SIMULATION_FILE", tmp_path / "simulation.ini")
+    monkeypatch.setattr("pvsim.config.broker.BROKER_FILE", tmp_path / "broker.ini")
+    monkeypatch.setattr("pvsim.config.simulation.SIMULATION_FILE", tmp_path / "simulation.ini")
     assert config.load_broker(None) == BrokerSettings(source=str(tmp_path / "broker.ini"))
     assert config.load_simulation(None, None) == Simulation(source=str(tmp_path / "simulation.ini"))
 
@@ -135,12 +135,13 @@ def test_password_in_a_file(write: Write, tmp_path: Path, monkeypatch: pytest.Mo
 def test_password_in_the_credential_store(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand, root has the password that systemd hands over, unless another file is named."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.setattr(config, "BROKER_FILE", write("[broker]\npassword = x\n"))
-    monkeypatch.setattr(config, "PASSWORD_FILE", tmp_path / "store")
+    default = write("[broker]\npassword = x\n")
+    monkeypatch.setattr("pvsim.config.broker.BROKER_FILE", default)
+    monkeypatch.setattr("pvsim.config.broker.PASSWORD_FILE", tmp_path / "store")
     assert config.load_broker(None).password == "x"
     (tmp_path / "store").write_text("stored\n")
     assert config.load_broker(None).password == "stored"
-    assert config.load_broker(config.BROKER_FILE).password == "x"
+    assert config.load_broker(default).password == "x"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "none"))
     assert config.load_broker(None).password == "x"
 
@@ -212,7 +213,7 @@ def test_password_is_not_shown(write: Write) -> None:
 def test_credential_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
     """systemd's copy counts, and messages name the file that it is a copy of."""
     default = write("[broker]\nport = 1\n")
-    monkeypatch.setattr(config, "BROKER_FILE", default)
+    monkeypatch.setattr("pvsim.config.broker.BROKER_FILE", default)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     assert port(None) == 1
     copy = tmp_path / "credentials" / default.name

@@ -37,11 +37,9 @@ from pvsim.dayfile import (
 )
 from pvsim.errors import DayFileError
 from pvsim.reading import END_NS, Block, Reading
+from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
-SECOND = 10**9
 DAY = date(2025, 11, 22)
-START = 1_763_769_600 * SECOND  # 2025-11-22T00:00:00Z
-NAME = "Meter_0-2025-11-22.csv"
 
 # time in ns, the meter's W, PV milliwatts, the line: one table for both directions
 ROWS = [
@@ -84,11 +82,6 @@ NO_ROWS = [
     "Meter_0,1763769600,1,1,1001\n",
     f"Meter_0,{'9' * 5000},1,1,1001",
 ]
-
-
-def timed_rows(some: Sequence[Reading], pv_milliwatts: Sequence[int]) -> tuple[list[int], list[str]]:
-    """What is written of readings: their instants and rows."""
-    return [each.time_ns for each in some], list(map(format_row, some, pv_milliwatts))
 
 
 def readings(*seconds: float, value: str = "5") -> list[Reading]:

@@ -23,17 +23,10 @@ import pytest
 
 from pvsim.dayfile import HEADER, DayFiles, format_row
 from pvsim.reading import Reading
+from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
-SECOND = 10**9
-START = 1_763_769_600 * SECOND  # 2025-11-22T00:00:00Z
-NAME = "Meter_0-2025-11-22.csv"
 ROW_BYTES = len("Meter_0,1763769600,5,0.001,6\n")
 BATCH = 300
-
-
-def timed_rows(some: Sequence[Reading], pv_milliwatts: Sequence[int]) -> tuple[list[int], list[str]]:
-    """What is written of readings: their instants and rows."""
-    return [each.time_ns for each in some], list(map(format_row, some, pv_milliwatts))
 
 
 def readings(seconds: Sequence[int]) -> list[Reading]:

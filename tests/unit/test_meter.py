@@ -123,6 +123,14 @@ class World:
 
     # what happens to it
 
+    def happen(self, *events: str | float) -> None:
+        """One after the other: those that have a name here, or seconds that go by."""
+        for event in events:
+            if isinstance(event, str):
+                getattr(self, event)()
+            else:
+                self.pass_time(event)
+
     def _start(self) -> None:
         tracks = parse(self._saved) if self._saved else {}
         for track in tracks.values():
@@ -280,11 +288,7 @@ def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns:
     """Whatever happens, once all is well again the consumer has every reading since the meter began."""
     world = World(batch, interval_ns, linger_ns=linger_ns)
     world.up()
-    for event in happens:
-        if isinstance(event, str):
-            getattr(world, event)()
-        else:
-            world.pass_time(event)
+    world.happen(*happens)
     world.calm_down()
     expected = set(range((START // interval_ns + 1) * interval_ns, world.now_ns + 1, interval_ns))
     for meter_id in IDS:
@@ -314,11 +318,7 @@ def test_nothing_is_missing_with_faults(
     """Whatever happens to a meter with faults, the consumer has every reading that is to exist, and all the rubbish."""
     world = World(batch, interval_ns, linger_ns=linger_ns, faults=EVERYTHING)
     world.up()
-    for event in happens:
-        if isinstance(event, str):
-            getattr(world, event)()
-        else:
-            world.pass_time(event)
+    world.happen(*happens)
     world.calm_down(intervals=20)  # not all of them are dropped
     slots = range((START // interval_ns + 1) * interval_ns, world.now_ns + 1, interval_ns)
     for meter_id in IDS:
@@ -352,10 +352,7 @@ def test_unconfirmed_readings_are_bounded(happens: list[str | float]) -> None:
     """Whatever happens, one message of a meter is on its way at most, with as many readings as it may carry."""
     world = World(batch=3)
     for event in happens:
-        if isinstance(event, str):
-            getattr(world, event)()
-        else:
-            world.pass_time(event)
+        world.happen(event)
         queues = [call.args[0] for call in world._under_way if isinstance(call, partial)]
         assert len(queues) == len(set(queues))
     assert all(count <= 3 for count in world.messages)
@@ -456,11 +453,7 @@ def test_history_is_whole(happens: list[str | float], batch: int, ahead_s: int) 
     """Whatever happens, and however long it is stopped, a span that is asked for is delivered, and nothing else."""
     span = range(START - 300 * SECOND, START + ahead_s * SECOND, SECOND)
     world = World(batch, timeline=Timeline(span.start, span.stop))
-    for event in ["up", *happens, "_stop", 200.0, "crash"]:
-        if isinstance(event, str):
-            getattr(world, event)()
-        else:
-            world.pass_time(event)
+    world.happen("up", *happens, "_stop", 200.0, "crash")
     world.pass_time(ahead_s)
     world.calm_down()
     assert world.fleet.is_done()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvsim import config
+from pvsim.config.simulation import _profile
 from pvsim.errors import ConfigError
 from pvsim.models import PowerModel, solar
 from pvsim.models.replay import BadProfile, parse
@@ -67,7 +68,7 @@ def replay(tmp_path: Path) -> Replay:
 
     def make(text: str, *lines: str, meter_id: str = "Meter_0") -> PowerModel:
         (tmp_path / "profile.csv").write_bytes(text.encode())
-        config._profile.cache_clear()
+        _profile.cache_clear()
         (tmp_path / "simulation.ini").write_text("\n".join(["[pv]", "model = replay", "file = profile.csv", *lines]))
         settings = config.load_simulation(tmp_path / "simulation.ini", None).pv(meter_id)
         return solar.model(settings.model, settings.seed, meter_id, **settings.parameters)

@@ -210,15 +210,9 @@ def test_watchdog_of_this_process(start: Start) -> None:
     assert start(*alive, command=command, WATCHDOG_USEC="9000000").told == ["WATCHDOG=1", "READY=1"]
 
 
-def test_extend_timeout(start: Start) -> None:
-    """A long drain asks for more time, once a second at most."""
-    told = start("--serve", "host.extend_timeout(2.5); host.extend_timeout(2.5)").told
-    assert told == ["EXTEND_TIMEOUT_USEC=2500000", "READY=1"]
-
-
 def test_without_systemd() -> None:
     """Where nobody listens, nothing is said."""
-    code = "host.status('x'); host.alive(); host.extend_timeout(1); host.stop_requested = True"
+    code = "host.status('x'); host.alive(); host.stop_requested = True"
     assert run("--serve", code) == (0, STOPPED)
 
 

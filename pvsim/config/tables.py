@@ -1,0 +1,249 @@
+"""The keys of simulation.ini: those of [meter], with its faults, those of [pv], and those of the models of both."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pvsim.config.keys import Key, amount, checked, decimal, one_of, or_nothing, scaled, table, whole
+from pvsim.history import instant_ns, parse_time
+
+if TYPE_CHECKING:
+    from pvsim.models import Model
+    from pvsim.models.faults import Fault, Span, Turns
+
+_LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
+
+
+# Time zones.
+
+
+@dataclass(frozen=True, slots=True)
+class LocalClock:
+    """How far the legal time of a time zone is ahead of UTC."""
+
+    timezone: str
+
+    def __call__(self, time_s: int) -> int:
+        """Seconds, at an instant."""
+        offset = datetime.fromtimestamp(min(time_s, _LAST_S), zone(self.timezone)).utcoffset()
+        return round(offset.total_seconds()) if offset else 0
+
+
+def zone(timezone: str | None) -> tzinfo | None:
+    """The time zone of an IANA name, None for the system's own. KeyError, OSError, ValueError: no such name."""
+    if timezone is None:
+        return None
+    from zoneinfo import ZoneInfo  # most machines are in the time zone of what they simulate
+
+    return ZoneInfo(timezone)
+
+
+def _timezone(text: str) -> str:
+    try:
+        zone(text)
+    except (KeyError, OSError) as error:
+        raise ValueError(text) from error
+    return text
+
+
+def _clock(text: str) -> LocalClock:
+    return LocalClock(_timezone(checked(text, text)))
+
+
+# Models. They are imported by those who ask for one.
+
+
+def load_models() -> Mapping[str, Model]:
+    """The models of what a household draws."""
+    from pvsim.models.load import MODELS
+
+    return MODELS
+
+
+def solar_models() -> Mapping[str, Model]:
+    """The models of what a PV system makes."""
+    from pvsim.models.solar import MODELS
+
+    return MODELS
+
+
+# Numbers.
+
+
+def _ns(text: str) -> int:
+    return scaled(text, 9)
+
+
+def _interval_ns(text: str, least_ms: int = 1, most_ms: int = 86_400_000) -> int:
+    milliseconds = scaled(text, 3)
+    return checked(milliseconds, least_ms <= milliseconds <= most_ms) * 1_000_000
+
+
+def _linger_ns(text: str) -> int:
+    return _interval_ns(text, 0, 3_600_000)
+
+
+def _shift_ns(text: str) -> int:
+    return checked(scaled(text, 9, "+-"), len(text.lstrip("+-")) < 30)
+
+
+def _scale_parts(text: str) -> int:
+    parts = scaled(text, 6)
+    return checked(parts, parts <= 1000 * 10**6)
+
+
+def _peak_kw(text: str) -> Decimal:
+    return Decimal(checked(text, amount(text, 6, 10**6)))
+
+
+def _turbidity(text: str) -> tuple[float, ...]:
+    values = tuple(decimal(each, 1, 10) for each in text.split())
+    return checked(values, len(values) in (1, 12))
+
+
+# Faults.
+
+
+def _fault(text: str) -> Fault:
+    from pvsim.models.faults import Fault  # most meters have none
+
+    return Fault(_when(text))
+
+
+def _when(text: str) -> Turns | tuple[Span, ...]:
+    return tuple(_span(each) for each in text.split()) if ".." in text else _turns(text)
+
+
+def _turns(text: str) -> Turns:
+    from pvsim.models.faults import Turns
+
+    part, _, period = (each.strip() for each in text.partition(" of "))
+    period_ns = _interval_ns(period)
+    if part.endswith("%"):
+        return Turns(period_ns, period_ns, amount(part[:-1].rstrip(), 6, 100))
+    length_ns = _interval_ns(part)
+    return Turns(period_ns, checked(length_ns, length_ns <= period_ns))
+
+
+def _span(text: str) -> Span:
+    start_ns, end_ns = (_instant_ns(each) for each in text.split("..", 1))
+    return checked((start_ns, end_ns), start_ns < end_ns)
+
+
+def _instant_ns(text: str) -> int:
+    try:
+        time = parse_time(text)
+    except ArgumentTypeError:
+        raise ValueError(text) from None
+    if isinstance(time, datetime):
+        checked(time, time.tzinfo)
+    return instant_ns(time, None)
+
+
+# The keys.
+
+
+def _of_model(name: str, noun: str, right: str, parse: Callable[[str], Any], default: str, field: str = "") -> Key:
+    return Key(name, noun, right, parse, default, field or name, of_model=True)
+
+
+def _number(name: str, noun: str, unit: str, low: float, high: float, default: str) -> Key:
+    right = f"{unit} from {low:g} to {high:g}"
+    return _of_model(name, noun, right, lambda text: decimal(text, low, high), default)
+
+
+def _fault_key(name: str) -> Key:
+    return Key(f"fault_{name}", "a fault", _WHEN, or_nothing(_fault), "", f"fault_{name}")
+
+
+def _sized_fault_key(name: str, unit: str, what: str, decimals: int, most: int, signs: str = "") -> Key:
+    def parse(text: str) -> Fault:
+        from pvsim.models.faults import Fault
+
+        size, _, when = text.partition(" in ")
+        return Fault(_when(when.strip()), amount(size.strip(), decimals, most, signs))
+
+    right = f"{what}, then in, then {_WHEN}"
+    return Key(f"fault_{name}{unit}", "a fault", right, or_nothing(parse), "", f"fault_{name}")
+
+
+_SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
+_AT_LEAST_0 = "seconds, 0 or more"
+_SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
+_LINGER = "seconds from 0 to 3600, whole milliseconds"
+_KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
+_TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
+_MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
+_ZONE_NOUN = "a time zone that this machine knows"
+_ZONE_NAME = "a name such as Europe/Berlin"
+_ZONE = f"{_ZONE_NAME}, or nothing for the time zone of the machine"
+_SEED = whole("seed", "a seed", -(2**63), 2**63 - 1, "0")
+
+_WHEN = (
+    "1% of 60 (a chance for each 60 s), 5 of 60 (the first 5 s of each 60) or TIME..TIME (with Z, +02:00 or as"
+    " seconds since the epoch; several with spaces between), or nothing for never"
+)
+
+REPLAY = (
+    _of_model("file", "a file", "the name of a CSV file", lambda text: Path(checked(text, text)), ""),
+    _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
+    _of_model("unit", "a unit", "", lambda text: one_of(text, ("W", "kW")), "W"),
+    _of_model("interpolation", "an interpolation", "", lambda text: one_of(text, ("step", "linear")), "step"),
+    _of_model(
+        "loop", "a time", f"{_AT_LEAST_0}, or nothing for the length of the file", or_nothing(_ns), "", "loop_ns"
+    ),
+    _of_model("shift", "a time", "seconds, with a - for earlier", _shift_ns, "0", "shift_ns"),
+    _of_model(
+        "scale", "a factor", "a number from 0 to 1000, with at most 6 decimals", _scale_parts, "1", "scale_parts"
+    ),
+    _of_model("spread", "a time", _AT_LEAST_0, _ns, "0", "spread_ns"),
+)
+FAULTS = (
+    _fault_key("dropout"),
+    _fault_key("stuck"),
+    _sized_fault_key("spike", "_w", "W, more than 0 and at most 1000000000", 3, 10**9),
+    _sized_fault_key("offset", "_w", "W, at most 1000000000, with a - for less", 3, 10**9, "-"),
+    _sized_fault_key("drift", "_percent", "percent, at most 10000, with a - for less", 6, 10**4, "-"),
+    _sized_fault_key("noise", "_w", "W, more than 0 and at most 1000000000", 3, 10**9),
+    _sized_fault_key("clock", "_s", "seconds, with a - for slow, at most 4000000000", 9, 4 * 10**9, "-"),
+    _fault_key("duplicate"),
+    _sized_fault_key("late", "_s", "seconds, more than 0 and at most 86400", 9, 86_400),
+    _sized_fault_key("shuffle", "", "a whole number of readings from 1 to 100", 0, 100),
+    _fault_key("rubbish"),
+)
+METER = table(
+    whole("nb_meter", "a number of meters", 1, 100_000, "1")._replace(shared=True),
+    Key("model", "a model", "", lambda text: one_of(text, load_models()), "random", "model"),
+    _SEED,
+    Key("interval", "an interval", _SECONDS, _interval_ns, "1", "interval_ns"),
+    Key("backlog", "a backlog", _SECONDS_OR_NOTHING, or_nothing(_ns), "", "backlog_ns"),
+    whole("batch", "a number of readings", 1, 10_000, "1000"),
+    Key("linger", "a time to gather readings", _LINGER, _linger_ns, "0", "linger_ns"),
+    _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
+    _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
+    *REPLAY,
+    *FAULTS,
+)
+PV = table(
+    Key("model", "a model", "", lambda text: one_of(text, solar_models()), "random", "model"),
+    _SEED,
+    _of_model("peak_kw", "a peak power", _KW, _peak_kw, "4.0"),
+    _of_model("inverter_kw", "a power", f"{_KW}, or nothing", or_nothing(_peak_kw), ""),
+    _number("losses", "a loss", "percent", 0, 99, "14.08"),
+    _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
+    _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
+    _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
+    _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
+    _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
+    _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
+    Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
+    *REPLAY,
+)
