@@ -39,6 +39,7 @@ UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
 DEAD_NS = 3 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
 DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment
+TRIALS = 64  # young queues that are tried at a time
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 _LONGEST_REFUSED_WAIT_S = 10.0
 
@@ -117,6 +118,7 @@ class Meter:
         "interval_ns",
         "is_busy",
         "is_dead",
+        "is_doubtful",
         "is_proven",
         "is_suspect",
         "linger_ns",
@@ -139,7 +141,7 @@ class Meter:
         self.track = track
         self.is_busy = False
         self.refusals = 0
-        self.is_proven = self.is_suspect = self.is_dead = False  # its queue
+        self.is_proven = self.is_doubtful = self.is_suspect = self.is_dead = False  # its queue
         self.linger_ns = settings.linger_ns // settings.interval_ns * settings.interval_ns
         self.phase_ns = 0
 
@@ -188,8 +190,8 @@ class Fleet:
         self._link = link
         self._queue_arguments = queue_arguments
         self._ready: deque[Meter] = deque()
-        self._on_trial: Meter | None = None
-        self._trial_ns = 0
+        self._on_trial: set[Meter] = set()
+        self._trial_ns = 0  # when the first of them was tried, or one was answered
         self._untried: deque[Meter] = deque()
         self._unconfirmed = 0
         self._connections = 0
@@ -232,7 +234,7 @@ class Fleet:
 
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
-        self._on_trial = None
+        self._on_trial.clear()
         self._untried.clear()
         for meter in self.meters:
             meter.track.go_back()
@@ -286,7 +288,8 @@ class Fleet:
 
     def _publish(self, meter: Meter, message: Message) -> None:
         if not meter.is_proven:
-            self._on_trial, self._trial_ns = meter, self.now_ns
+            self._trial_ns = self._trial_ns if self._on_trial else self.now_ns
+            self._on_trial.add(meter)
         self._unconfirmed += message.readings
         answer = partial(self._on_answer, meter, message)
         self._link.publish(meter.meter_id, message.body, message.content_type, answer)
@@ -301,8 +304,8 @@ class Fleet:
 
     def _on_answer(self, meter: Meter, message: Message, outcome: str) -> None:
         self._unconfirmed -= message.readings
-        if meter is self._on_trial:
-            self._end_trial(outcome)
+        if meter in self._on_trial:
+            self._end_trial(meter, outcome)
         if outcome == CONFIRMED:
             self._on_confirmed(meter, message)
         elif outcome == UNROUTABLE:
@@ -377,27 +380,35 @@ class Fleet:
     # answers no publish, or refuses each as if it were full (quorum queues of RabbitMQ 3.10, seen many times). All that
     # such a young queue can hold is sent again, so it can be replaced; on a new connection, because the broker chokes
     # on deleting what it has unanswered messages for. First the broker has to show that it answers at all. A dead queue
-    # holds up all answers on its connection; so that it is known which one does, young queues are tried one by one.
+    # holds up all answers on its connection. So that it is known which one does, young queues are tried with one message
+    # each: some at a time, and those that were not answered then, on the next connection, one by one.
 
     def _may_send(self, meter: Meter) -> bool:
         if not meter.is_proven:
             meter.is_proven = not meter.track.is_young()
-        if meter.is_proven or self._on_trial is None:
+        if meter.is_proven or self._can_try(meter):
             return True
         self._untried.append(meter)
         return False
 
-    def _end_trial(self, outcome: str) -> None:
-        assert self._on_trial
-        self._on_trial.is_proven = outcome != UNROUTABLE
-        self._on_trial = None
-        if self._untried:
+    def _can_try(self, meter: Meter) -> bool:
+        is_alone = meter.is_doubtful or any(each.is_doubtful for each in self._on_trial)
+        return len(self._on_trial) < (1 if is_alone else TRIALS)
+
+    def _end_trial(self, meter: Meter, outcome: str) -> None:
+        meter.is_proven, meter.is_doubtful = outcome != UNROUTABLE, False
+        self._on_trial.remove(meter)
+        self._trial_ns = self.now_ns
+        for _ in range(min(len(self._untried), TRIALS - len(self._on_trial))):
             self._ready.append(self._untried.popleft())
 
     def _look_for_dead_queues(self) -> None:
+        if self._are_trials_silent():
+            self._suspect(next(iter(self._on_trial)))
+
+    def _are_trials_silent(self) -> bool:
         patience_ns = DEAD_NS if self._connections > 1 else BUSY_NS
-        if self._on_trial and self.now_ns - self._trial_ns > patience_ns:
-            self._suspect(self._on_trial)
+        return bool(self._on_trial) and self.now_ns - self._trial_ns > patience_ns
 
     def _suspect(self, meter: Meter) -> None:
         if meter.track.is_young() and not meter.is_suspect:
@@ -406,9 +417,13 @@ class Fleet:
 
     def _on_suspect(self, meter: Meter, queue: Queue | None) -> None:
         meter.is_suspect = False
-        is_silent = meter is self._on_trial
+        is_silent = meter in self._on_trial and self._are_trials_silent()
         refuses = meter.refusals and queue and queue.messages < self._queue_arguments["x-max-length"]
-        if is_silent or refuses:
+        if is_silent and len(self._on_trial) > 1:
+            for each in self._on_trial:
+                each.is_doubtful = True
+            self._link.reset(f"one of {len(self._on_trial)} young queues does not answer")
+        elif is_silent or refuses:
             meter.is_dead = True
             self._link.reset(f"the queue {meter.meter_id} does not work")
 
