@@ -380,8 +380,8 @@ class Fleet:
     # answers no publish, or refuses each as if it were full (quorum queues of RabbitMQ 3.10, seen many times). All that
     # such a young queue can hold is sent again, so it can be replaced; on a new connection, because the broker chokes
     # on deleting what it has unanswered messages for. First the broker has to show that it answers at all. A dead queue
-    # holds up all answers on its connection. So that it is known which one does, young queues are tried with one message
-    # each: some at a time, and those that were not answered then, on the next connection, one by one.
+    # holds up all answers on its connection. So that it is known which one does, a young queue gets one message first:
+    # some queues at a time, and those that were not answered then, on the next connection, one by one.
 
     def _may_send(self, meter: Meter) -> bool:
         if not meter.is_proven:

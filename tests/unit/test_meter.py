@@ -5,7 +5,7 @@ The broker here is a dict that carries the real bytes; it obeys the rules that r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -19,7 +19,7 @@ from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.errors import NotAReading
 from pvsim.history import Timeline
-from pvsim.meter import Fleet, Meter
+from pvsim.meter import TRIALS, Fleet, Meter
 from pvsim.models import load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
 from pvsim.progress import Track, dump, parse
@@ -41,14 +41,16 @@ class World:
         linger_ns: int = 0,
         timeline: Timeline = Timeline(),  # noqa: B008  (it is immutable)
         faults: Mapping[str, Fault] = {},
+        ids: Sequence[str] = IDS,
     ) -> None:
         self.now_ns = START
+        self.most_under_way = 0
         self.timeline = timeline
         self.settings = MeterSettings(
             batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns, linger_ns=linger_ns, faults=faults
         )
-        self.received: dict[str, set[int]] = {meter_id: set() for meter_id in IDS}
-        self.rubbish: dict[str, set[bytes]] = {meter_id: set() for meter_id in IDS}
+        self.received: dict[str, set[int]] = {meter_id: set() for meter_id in ids}
+        self.rubbish: dict[str, set[bytes]] = {meter_id: set() for meter_id in ids}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
         self.dead: set[str] = set()
@@ -108,6 +110,7 @@ class World:
         assert self.can_publish
         self.messages.append(body.count(b"\n") + 1)
         self._under_way.append(partial(self._arrive, queue, body, done))
+        self.most_under_way = max(self.most_under_way, sum(isinstance(call, partial) for call in self._under_way))
 
     def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
         sent_later = {call.args[0] for call in self._under_way if isinstance(call, partial)}
@@ -136,7 +139,7 @@ class World:
         for track in tracks.values():
             track.start(self.now_ns, self.timeline.has_stops)
         first_ns = self.now_ns if self.timeline.start_ns is None else self.timeline.start_ns - 1
-        self.tracks = {meter_id: tracks.get(meter_id) or Track(first_ns) for meter_id in IDS}
+        self.tracks = {meter_id: tracks.get(meter_id) or Track(first_ns) for meter_id in self.received}
         meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
         self.fleet = Fleet(meters, self, {"x-max-length": 0}, self.now_ns, self.timeline)
         self._saved = dump(self.tracks)
@@ -524,6 +527,22 @@ def test_the_dead_queue_is_replaced() -> None:
         world.pass_time(1)
         world.answer()
     assert world.is_resetting
+    world.calm_down()
+    assert not world.dead
+    assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
+
+
+def test_young_queues_are_tried_some_at_a_time() -> None:
+    """A great fleet is soon at work, and then sends to all its queues at once; a dead one is found among them."""
+    world = World(ids=[f"M_{number}" for number in range(200)])
+    world.pass_time(1)
+    world.happen("up", "answer")
+    assert world.most_under_way == TRIALS
+    assert world.fleet.is_done()
+    world.happen(1, "answer")
+    assert world.most_under_way == 200
+    world.down()
+    world.dead.add("M_150")
     world.calm_down()
     assert not world.dead
     assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
