@@ -59,13 +59,9 @@ class Loop:
         self.pika = select_connection.IOLoop()
         self._error: Exception | None = None
 
-    def later(self, delay_s: float, call: Callable[[], None]) -> Any:
-        """Call once after `delay_s` seconds; the result is for `cancel`."""
-        return self.pika.call_later(max(0.0, delay_s), call)
-
-    def cancel(self, timer: Any) -> None:
-        """Forget what `later` was to call."""
-        self.pika.remove_timeout(timer)
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call once after `delay_s` seconds."""
+        self.pika.call_later(max(0.0, delay_s), call)
 
     def watch(self, descriptor: int, call: Callable[[], None]) -> None:
         """Call whenever the descriptor is readable."""
@@ -106,7 +102,7 @@ class _Connection(pika.SelectConnection):  # type: ignore[misc]
 def _is_ours(error: Exception) -> bool:
     """Whether code of ours was running, and not just pika's on bytes that it does not understand."""
     frames = traceback.walk_tb(error.__traceback__)
-    ours = sum(frame.f_globals["__name__"].startswith("pvsim.") for frame, _ in frames)
+    ours = sum(frame.f_globals.get("__name__", "").startswith("pvsim.") for frame, _ in frames)
     return ours > 1 and not isinstance(error, errors.AMQPError)  # the first frame is above
 
 
