@@ -14,12 +14,12 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvsim import meter
+from pvsim import fleet
 from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.errors import NotAReading
+from pvsim.fleet import TRIALS, Fleet, Meter
 from pvsim.history import Timeline
-from pvsim.meter import TRIALS, Fleet, Meter
 from pvsim.models import load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
 from pvsim.progress import Track, dump, parse
@@ -366,13 +366,13 @@ def test_the_window_of_a_process_is_bounded() -> None:
     world = World(batch=1000)
     world.up()
     world.answer()
-    window, meter.UNCONFIRMED_READINGS = meter.UNCONFIRMED_READINGS, 1500
+    window, fleet.UNCONFIRMED_READINGS = fleet.UNCONFIRMED_READINGS, 1500
     try:
         world.pass_time(5000)
         assert sum(world.messages[-3:]) <= 2000
         world.calm_down()
     finally:
-        meter.UNCONFIRMED_READINGS = window
+        fleet.UNCONFIRMED_READINGS = window
     assert all(len(times) == 5001 for times in world.received.values())
 
 
