@@ -16,7 +16,7 @@ from pvsim import config, history
 from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.reading import SECOND_NS, expand_ids
-from pvsim.tools.verify import Expected, expect
+from pvsim.tools.verify.expected import Expected, expect
 
 _CHUNK = 5000  # rows
 _MOST_DRAWN = 2_000_000  # instants of all meters, which takes some seconds and 100 MB

@@ -34,7 +34,7 @@ from pvsim import progress
 from pvsim.models import load
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node
-from pvsim.tools.verify import KINDS
+from pvsim.tools.verify.report import KINDS
 from tests.broker.conftest import Service, Services, wait_until
 
 IDS = [f"M_{number}" for number in range(20)]

@@ -12,7 +12,7 @@ from pvsim.models import load
 from pvsim.models.faults import Faulty, Given
 from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
-from pvsim.tools.verify import KINDS, ON_PURPOSE
+from pvsim.tools.verify.report import KINDS, ON_PURPOSE
 from tests.broker.conftest import Services, held, wait_until
 
 START_S, END_S = 1_767_220_000, 1_767_230_000  # around a midnight in UTC

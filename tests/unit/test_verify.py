@@ -23,6 +23,10 @@ from pvsim.errors import ConfigError
 from pvsim.models import load, solar
 from pvsim.reading import Reading
 from pvsim.tools import verify
+from pvsim.tools.verify.expected import Expected, expect
+from pvsim.tools.verify.gaps import check_meter
+from pvsim.tools.verify.report import KINDS, ON_PURPOSE
+from pvsim.tools.verify.rows import check_day
 
 SECOND = 10**9
 START_S = 1_763_769_600  # 2025-11-22T00:00:00Z
@@ -65,7 +69,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def wrong(found: dict[str, Any]) -> dict[str, int]:
     """The kinds of damage that there are, and how much of each."""
-    return {kind: count for kind, count in found.items() if kind in verify.KINDS and count}
+    return {kind: count for kind, count in found.items() if kind in KINDS and count}
 
 
 # Files that are as they should be.
@@ -278,7 +282,7 @@ def test_any_damage(data: st.DataObject) -> None:
     """One byte changed, lost or added anywhere but at the ends is found, whatever it is."""
     instants = [(START_S + each) * SECOND for each in range(20)]
     zone = ZoneInfo("UTC")
-    expected = verify.Expected(
+    expected = Expected(
         "Meter_0",
         SECOND,
         load.model("random", 0, "Meter_0"),
@@ -291,8 +295,8 @@ def test_any_damage(data: st.DataObject) -> None:
     bad = good[:at] + new + good[at + 1 :]
     if bad == good:
         return
-    report = verify.check_day(expected, date(2025, 11, 22), [(NAME, bad)])
-    (report,) = verify.check_meter(expected, [report], instants[0], instants[-1] + 1)
+    report = check_day(expected, date(2025, 11, 22), [(NAME, bad)])
+    (report,) = check_meter(expected, [report], instants[0], instants[-1] + 1)
     assert report.counts.total()
 
 
@@ -301,10 +305,10 @@ def test_any_damage(data: st.DataObject) -> None:
 def test_any_content(content: bytes) -> None:
     """No content crashes it, with our values or with another meter's."""
     for power in (load.model("random", 0, "M"), None):
-        expected = verify.Expected("M", SECOND, power, solar.model("random", 0, "M", peak_kw=Decimal(4)), None)
+        expected = Expected("M", SECOND, power, solar.model("random", 0, "M", peak_kw=Decimal(4)), None)
         for text in (content.decode("latin-1"), f"{HEADER}\n{content.decode('latin-1')}"):
-            report = verify.check_day(expected, date(2025, 11, 22), [(NAME, text)])
-            verify.check_meter(expected, [report])
+            report = check_day(expected, date(2025, 11, 22), [(NAME, text)])
+            check_meter(expected, [report])
 
 
 # What is expected.
@@ -464,7 +468,7 @@ def write_faulty(directory: Path, faults: str = ALL_FAULTS, model: str = "random
     path = directory / "simulation.ini"
     path.write_text(SETTINGS.replace("[pv]", f"model = {model}\n{faults}[pv]"))
     simulation = config.load_simulation(path, None)
-    wanted = verify.expect("Meter_0", simulation.meter("Meter_0"), simulation.pv("Meter_0"), ZoneInfo("UTC"))
+    wanted = expect("Meter_0", simulation.meter("Meter_0"), simulation.pv("Meter_0"), ZoneInfo("UTC"))
     files = DayFiles(directory, ZoneInfo("UTC"))
     for start in FAULTY[::piece]:
         slots = range(start * SECOND, min(start + piece, FAULTY.stop) * SECOND, SECOND)
@@ -493,7 +497,7 @@ def test_what_is_so_on_purpose(tmp_path: Path, run: Run, piece: int, span: tuple
     assert wrong(total) == {}
     assert status == 0
     assert total["rows"] + total["missing_on_purpose"] == len(FAULTY)
-    assert all(total[f"{kind}_on_purpose"] > 10 for kind in verify.ON_PURPOSE)
+    assert all(total[f"{kind}_on_purpose"] > 10 for kind in ON_PURPOSE)
     assert len(found["files"]) == 2
     text = run(*BOTH, *span, form="")[1]["text"]
     assert f"{total['missing_on_purpose']} missing on purpose, {total['wrong_value_on_purpose']} wrong value on" in text

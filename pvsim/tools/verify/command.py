@@ -1,0 +1,158 @@
+"""The command line of `pvsim verify`, and the files that it reads."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import date, tzinfo
+from pathlib import Path
+from typing import Any
+
+from pvsim import config, history, progress
+from pvsim.dayfile import parse_file_name
+from pvsim.errors import ConfigError
+from pvsim.history import Time, instant_ns, parse_time
+from pvsim.reading import END_NS
+from pvsim.tools.verify.expected import Expected, expect
+from pvsim.tools.verify.gaps import check_meter
+from pvsim.tools.verify.report import Report, Span, as_json, as_text
+from pvsim.tools.verify.rows import check_day
+
+
+def add_parser(subparsers: Any) -> None:
+    """The command line of `pvsim verify`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "verify",
+        help="recompute day files and compare",
+        description="Recompute day files from simulation.ini and say what is missing, repeated or wrong. "
+        "Exit status: 0 if all is well, 1 if not, 78 if a file cannot be read.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="METER_ID-YYYY-MM-DD.csv")
+    config.add_simulation_option(parser, "what was simulated")
+    for name, key, text in (
+        ("seed", config.METER["seed"], "the seed of meters and PV systems"),
+        ("interval", config.METER["interval"], "seconds between two readings"),
+        ("peak-kw", config.PV["peak_kw"], "the peak power of the PV systems"),
+        ("timezone", config.PV["timezone"], "the time zone of the days"),
+    ):
+        text += ", instead of what the file says"
+        parser.add_argument(f"--{name}", type=_option(key), metavar=key.name.upper(), help=text)
+    parser.add_argument(
+        "--no-values",
+        action="store_true",
+        help="another meter's readings: check their instants and order, the PV power and the sums",
+    )
+    history.add_options(
+        parser,
+        "expect rows from then on: 2025-06-01T12:00:00, local or with +02:00, or epoch seconds",
+        "expect rows before that time",
+    )
+    parser.add_argument(
+        "--stopped",
+        action="append",
+        default=[],
+        type=_time_span,
+        metavar="TIME..TIME",
+        help="expect none from the first time to the second: the meter was told to stop; may be repeated",
+    )
+    parser.add_argument(
+        "--progress",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a progress.json of the meters, which tells when they were told to stop; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the files; 0 if all is well, 1 if not. ConfigError if a file cannot be read or is no day file."""
+    simulation = config.load_simulation(options.simulation_file, None)
+    time_zone = config.zone(options.timezone or simulation.timezone)
+    since_ns, until_ns = history.span_ns(options, time_zone)
+    stops = [(instant_ns(start, time_zone), instant_ns(end, time_zone)) for start, end in options.stopped]
+    stops_of = _stops(options.progress)
+    reports: list[Report] = []
+    for meter_id, days in _by_meter(options.files).items():
+        wanted = _expected(options, simulation, meter_id, time_zone)
+        found = (check_day(wanted, day, _contents(days[day])) for day in sorted(days))
+        own_stops = [*stops, *stops_of.get(meter_id, [])]
+        reports += check_meter(wanted, found, since_ns, until_ns, own_stops)
+    print(as_json(reports, time_zone) if options.json else as_text(reports, time_zone))
+    return 0 if all(not report.counts.total() for report in reports) else 1
+
+
+def _expected(
+    options: argparse.Namespace, simulation: config.Simulation, meter_id: str, time_zone: tzinfo | None
+) -> Expected:
+    meter, pv = simulation.meter(meter_id), simulation.pv(meter_id)
+    if options.seed is not None:
+        meter, pv = replace(meter, seed=options.seed), replace(pv, seed=options.seed)
+    if options.peak_kw is not None:
+        if "peak_kw" not in pv.parameters:
+            raise ConfigError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
+        pv = replace(pv, parameters={**pv.parameters, "peak_kw": options.peak_kw})
+    if options.interval is not None:
+        meter = replace(meter, interval_ns=options.interval)
+    if options.no_values:  # it is another meter, then
+        return replace(expect(meter_id, replace(meter, faults={}), pv, time_zone), power=None)
+    return expect(meter_id, meter, pv, time_zone)
+
+
+def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
+    meters: dict[str, dict[date, list[Path]]] = {}
+    for path in {path.absolute(): path for path in paths}.values():
+        try:
+            meter_id, day = parse_file_name(path.name)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}; give day files.") from None
+        meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
+    return meters
+
+
+def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    return ((str(path), _read(path)) for path in paths)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}; give a file that you may read.") from None
+
+
+def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
+    """By meter, when it was told to stop: from just after `stopped_ns` up to and with `started_ns`."""
+    stops: dict[str, list[Span]] = {}
+    for path in paths:
+        try:
+            tracks = progress.parse(_read(path))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ConfigError(f"{path} is no progress file: {error}; give a meter's progress.json.") from None
+        for meter_id, track in tracks.items():
+            spans = stops.setdefault(meter_id, [])
+            spans += [(stopped_ns + 1, started_ns + 1) for stopped_ns, started_ns in track.gaps]
+            if track.stopped_ns is not None:
+                spans.append((track.stopped_ns + 1, END_NS))
+    return stops
+
+
+def _option(key: config.Key) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return key.parse(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not {key.noun}; give {key.right}.") from None
+
+    return parse
+
+
+def _time_span(text: str) -> tuple[Time, Time]:
+    start, dots, end = text.partition("..")
+    if not dots:
+        raise ArgumentTypeError(f"{text!r} is no span of time; give two times with .. between them.")
+    return parse_time(start), parse_time(end)
