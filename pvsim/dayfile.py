@@ -1,7 +1,5 @@
-"""The CSV of one meter and one local calendar day: pure rows, and one durable writer.
+"""The CSV of one meter and one local calendar day: one durable writer.
 
-A row's text is canonical (shortest exact decimals), so rows are compared as text: within a day, the order of
-text is the order of time (but for the days on which epoch seconds get one more digit; they are only slower).
 `DayFile` is one open file, locked against other writers. It trusts what an fsync has confirmed and nothing
 else: a torn last line is cut off on opening, and after any error the file is cut back to its last durable
 size. Readings mostly come in order: one that is beyond every row is new without a look-up, any other is looked up
@@ -21,40 +19,20 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, tzinfo
-from decimal import Context, Decimal, Inexact
 from functools import lru_cache
-from operator import add, lt
+from operator import lt
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pvsim.errors import DayFileError, IdError
-from pvsim.reading import (
-    END_NS,
-    SECOND_NS,
-    Block,
-    Reading,
-    check_id,
-    decimal_text,
-    fixed_text,
-    kilowatts_texts,
-    time_text,
-    times_texts,
-    watts_texts,
-)
+from pvsim.reading import SECOND_NS, check_id
+from pvsim.row import HEADER, is_row
 
 log = logging.getLogger(__name__)
 
-HEADER = "meter_id,time_s,meter_power_value_w,pv_power_value_kw,sum_meter_pv_w"
 SLOT_NS = 30 * SECOND_NS  # since 1970, every time zone's offset from UTC is a multiple of 30 s
 
 _HEADER_LINE = f"{HEADER}\n".encode()
-_EXACT = Context(prec=200, traps=[Inexact])
-_NUMBER = r"(?!-0(?:,|$))-?(?:0|[1-9]\d{0,29})(?:\.\d{0,39}[1-9])?"
-_ROW = re.compile(
-    r"(?P<id>[^,\n]+),(?P<seconds>0|[1-9]\d{0,11})(?:\.(?P<part>\d{0,8}[1-9]))?,"
-    rf"(?P<power>{_NUMBER}),(?P<pv>(?!-0,)-?(?:0|[1-9]\d{{0,19}})(?:\.\d{{0,5}}[1-9])?),(?P<sum>{_NUMBER})",
-    re.ASCII,
-)
 _NAME = re.compile(r"(?P<id>.+)-(?P<day>\d{4}-\d\d-\d\d)\.csv", re.ASCII)
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 _SYNCED_WHOLE = {"ext2", "ext3", "ext4", "f2fs", "xfs"}  # file systems whose syncfs is known to be as good as fsync
@@ -74,53 +52,6 @@ _ADVICE = {
     errno.ELOOP: "it is a symbolic link, which is not followed: put a file in its place",
     errno.EMFILE: "raise LimitNOFILE (ulimit -n), or run fewer meters in one process",
 }
-
-
-class Row(NamedTuple):
-    """One line of a day file. `time_ns`: ns since the epoch; `power_w`: the meter's W; `sum_w`: W."""
-
-    meter_id: str
-    time_ns: int
-    power_w: Decimal
-    pv_milliwatts: int
-    sum_w: Decimal
-
-
-def format_row(reading: Reading, pv_milliwatts: int) -> str:
-    """The line, without its newline, of a reading and the PV power at its instant. The sum is exact."""
-    meter_id, time_ns, power_w = reading
-    row_sum = decimal_text(sum_w(power_w, pv_milliwatts))
-    return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{fixed_text(pv_milliwatts, 6)},{row_sum}"
-
-
-def format_block(meter_id: str, block: Block, pv_milliwatts: Sequence[int]) -> list[str]:
-    """`format_row` of each reading of a block."""
-    sums = list(map(add, block.milliwatts, pv_milliwatts))
-    columns = zip(
-        times_texts(block.times_ns),
-        watts_texts(block.milliwatts),
-        kilowatts_texts(pv_milliwatts),
-        watts_texts(sums),
-        strict=True,
-    )
-    return [f"{meter_id},{time},{power},{pv},{row_sum}" for time, power, pv, row_sum in columns]
-
-
-def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:
-    """The power of meter and PV system together, in W, exactly."""
-    return _EXACT.add(power_w, _EXACT.scaleb(Decimal(pv_milliwatts), -3))
-
-
-def parse_row(line: str) -> Row:
-    """The row in a line as `format_row` writes it, its sum unchecked; ValueError says why there is none."""
-    match = _ROW.fullmatch(line)
-    if not match:
-        raise ValueError(f"{line[:200]!r} is no row of {HEADER} with numbers in their shortest form")
-    time_ns = int(match["seconds"]) * SECOND_NS + int((match["part"] or "").ljust(9, "0"))
-    if time_ns >= END_NS:
-        raise ValueError(f"{line[:200]!r} is no row: its time is beyond the year 9999")
-    pv_milliwatts = int(_EXACT.scaleb(Decimal(match["pv"]), 6))
-    return Row(match["id"], time_ns, Decimal(match["power"]), pv_milliwatts, Decimal(match["sum"]))
 
 
 def file_name(meter_id: str, day: date) -> str:
@@ -296,7 +227,7 @@ class DayFile:
         return ends_fit and text.count(",") == 4 * len(lines) and lines == sorted(lines)
 
     def _is_row(self, line: str) -> bool:
-        return line.startswith(self._prefix) and _ROW.fullmatch(line) is not None
+        return line.startswith(self._prefix) and is_row(line)
 
     def _learn(self, rows: Sequence[str]) -> None:
         """These rows stand at the end of the file."""

@@ -31,10 +31,11 @@ from pvsim.broker import (
     back_off,
     rejected_arguments,
 )
-from pvsim.dayfile import DayFiles, format_block, format_row
+from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
 from pvsim.reading import REJECTED, decode, decode_block, expand_ids
+from pvsim.row import format_block, format_row
 
 log = logging.getLogger("pvsim.pv")
 

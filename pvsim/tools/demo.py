@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pvsim
-from pvsim.dayfile import HEADER
 from pvsim.errors import PvsimError
+from pvsim.row import HEADER
 from pvsim.tools.node import Node
 
 METER_ID = "Meter_0"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config, history
-from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.reading import SECOND_NS, expand_ids
+from pvsim.row import HEADER
 from pvsim.tools.verify.expected import Expected, expect
 
 _CHUNK = 5000  # rows

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pvsim import __version__
-from pvsim.dayfile import HEADER
+from pvsim.row import HEADER
 from pvsim.tools import main
 from pvsim.tools.demo import Tail, aligned
 from tests.broker.conftest import CHECKOUT, processes_of, wait_until

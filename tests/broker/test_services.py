@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pvsim.dayfile import HEADER
+from pvsim.row import HEADER
 from pvsim.tools.node import Node
 from tests.broker.conftest import Amqp, Services, wait_until
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pvsim.dayfile import format_row
 from pvsim.reading import Reading
+from pvsim.row import format_row
 
 SECOND = 10**9
 START = 1_763_769_600 * SECOND  # 2025-11-22T00:00:00Z

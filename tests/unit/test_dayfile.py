@@ -22,21 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import dayfile
-from pvsim.dayfile import (
-    HEADER,
-    DayFile,
-    DayFiles,
-    Row,
-    file_name,
-    format_block,
-    format_row,
-    local_day,
-    parse_file_name,
-    parse_row,
-    sum_w,
-)
+from pvsim.dayfile import DayFile, DayFiles, file_name, local_day, parse_file_name
 from pvsim.errors import DayFileError
 from pvsim.reading import END_NS, Block, Reading
+from pvsim.row import HEADER, Row, format_block, format_row, parse_row, sum_w
 from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
 DAY = date(2025, 11, 22)

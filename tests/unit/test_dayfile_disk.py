@@ -21,8 +21,9 @@ from typing import NoReturn
 
 import pytest
 
-from pvsim.dayfile import HEADER, DayFiles, format_row
+from pvsim.dayfile import DayFiles
 from pvsim.reading import Reading
+from pvsim.row import HEADER, format_row
 from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
 ROW_BYTES = len("Meter_0,1763769600,5,0.001,6\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pvsim
-from pvsim import config, dayfile, meter, pv, tools
+from pvsim import config, meter, pv, row, tools
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -46,8 +46,8 @@ def test_units_start_what_there_is(name: str) -> None:
 @pytest.mark.parametrize("path", ["README.md", "debian/man/pvsim-dayfile.5"])
 def test_the_first_line_of_a_day_file(path: str) -> None:
     text = (ROOT / path).read_text("utf-8")
-    assert f"{dayfile.HEADER}".strip() in text
-    columns = dayfile.HEADER.strip().split(",")
+    assert f"{row.HEADER}".strip() in text
+    columns = row.HEADER.strip().split(",")
     described = re.findall(r"(?m)^(?:\| `|\.It Ic )(\w+)", text)
     assert [name for name in described if name in columns] == columns
 

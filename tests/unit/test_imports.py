@@ -19,7 +19,7 @@ ONLY_IN = {
     "signal": {"runtime.py"},
     "configparser": {"config/ini.py"},
 }
-CORE = ("models/", "reading.py", "errors.py")
+CORE = ("models/", "reading.py", "row.py", "errors.py")
 NOT_IN_CORE = {
     "os",
     "io",

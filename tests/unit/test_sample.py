@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pvsim.dayfile import HEADER
 from pvsim.errors import ConfigError, IdError, PvsimError
+from pvsim.row import HEADER
 from pvsim.tools import main, sample
 
 START_S = 1_782_043_200  # 2026-06-21T12:00:00Z

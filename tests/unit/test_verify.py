@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import config, progress
-from pvsim.dayfile import HEADER, DayFiles, format_row
+from pvsim.dayfile import DayFiles
 from pvsim.errors import ConfigError
 from pvsim.models import load, solar
 from pvsim.reading import Reading
+from pvsim.row import HEADER, format_row
 from pvsim.tools import verify
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter

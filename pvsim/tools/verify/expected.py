@@ -8,10 +8,10 @@ from datetime import tzinfo
 from decimal import Decimal
 
 from pvsim.config import MeterSettings, PvSettings
-from pvsim.dayfile import format_row, parse_row
 from pvsim.models import PowerModel, load, solar
 from pvsim.models.faults import Faulty
 from pvsim.reading import Reading, fixed_text, time_text
+from pvsim.row import format_row, parse_row
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from operator import ne
 
-from pvsim.dayfile import HEADER, SLOT_NS, local_day, parse_row, sum_w
+from pvsim.dayfile import SLOT_NS, local_day
 from pvsim.models.faults import Faulty
 from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text
+from pvsim.row import HEADER, parse_row, sum_w
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import runs
 from pvsim.tools.verify.report import Report, cut, moment
