@@ -415,8 +415,9 @@ class Recorder:
 
     def _tick(self) -> None:
         if queue := self._broker.silent_queue:
-            self._meters[queue].is_doubtful = True
-            self._broker.reset(f"the queue {queue} does not answer")
+            meter = self._meters[queue]
+            meter.is_doubtful, meter.trouble = True, f"the queue {queue} does not answer"
+            self._broker.reset(meter.trouble)
         elif self._broker.publishes_in_vain:
             self._broker.look(REJECTED, self._on_rejected_looked)
         self._look_for_lost_consumers()
