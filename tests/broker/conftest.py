@@ -36,6 +36,13 @@ def held(node: Node, queue: str) -> int:
     return sum(int(line.split()[1]) for line in lines if line.split()[0] == queue)
 
 
+def wait_until_acknowledged(node: Node, *queues: str) -> None:
+    """Wait until these hold nothing. RabbitMQ counts anew every five seconds, so the first answer may be an old one."""
+    for _ in range(2):
+        wait_until(lambda: not any(held(node, queue) for queue in queues), 60, "all to be acknowledged")
+        time.sleep(6)
+
+
 def processes_of(directory: Path) -> dict[int, str]:
     """The processes whose environment or command line names a directory, with their command lines."""
     found: dict[int, str] = {}

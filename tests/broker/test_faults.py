@@ -13,7 +13,7 @@ from pvsim.models.faults import Faulty, Given
 from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS, ON_PURPOSE
-from tests.broker.conftest import Services, held, wait_until
+from tests.broker.conftest import Services, held, wait_until, wait_until_acknowledged
 
 START_S, END_S = 1_767_220_000, 1_767_230_000  # around a midnight in UTC
 SPAN = ("--from", str(START_S), "--to", str(END_S))
@@ -72,7 +72,7 @@ def test_history(node: Node, services: Services) -> None:
         pv = services.pv(node, "-ids", "M_0..1")
     meter = services.meter(node, *history)
     assert meter.wait(120) == 0
-    wait_until(lambda: not held(node, "M_0") and not held(node, "M_1"), 60, "all to be written")
+    wait_until_acknowledged(node, "M_0", "M_1")
     found = verify(services, *SPAN)
     total = found["total"]
     assert problems(found) == {}
@@ -99,7 +99,7 @@ def test_live(own_node: Node, services: Services) -> None:
     count = len(services.rows("M"))
     services.wait_for_rows("M", count + 100)
     assert meter.stop() == 0
-    wait_until(lambda: not held(own_node, "M"), 30, "all to be written")
+    wait_until_acknowledged(own_node, "M")
     found = verify(services, "--interval", "0.1", "--progress", "progress-M.json")
     assert problems(found) == {}
     assert found["total"]["missing_on_purpose"] > 0

@@ -20,7 +20,7 @@ import pytest
 
 from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
-from tests.broker.conftest import Service, Services, held, wait_until
+from tests.broker.conftest import Service, Services, wait_until, wait_until_acknowledged
 
 START_S = 1_700_000_000
 MIB = 2**20
@@ -210,13 +210,6 @@ def wait_for_set_aside(client: Client, pv: Service, count: int) -> None:
         time.sleep(0.05)
 
 
-def wait_until_acknowledged(node: Node) -> None:
-    """Wait until M holds nothing. RabbitMQ counts anew every five seconds, so the first answer may be an old one."""
-    for _ in range(2):
-        wait_until(lambda: held(node, "M") == 0, 60, "all to be acknowledged")
-        time.sleep(6)
-
-
 def numbers(services: Services) -> list[int]:
     """Which readings have a row, in the order of the file."""
     return [int(time_s) - START_S for time_s in services.times("M", "files")]
@@ -342,7 +335,7 @@ def test_killed_in_a_flood(node: Node, services: Services, client: Client) -> No
         pv.kill()
         pv = services.pv(node, "-ids", "M", "--output-dir", "files")
     services.wait_for_rows("M", 8, directory="files")
-    wait_until_acknowledged(node)
+    wait_until_acknowledged(node, "M")
     assert numbers(services) == list(range(8))
     check_end(client, pv)
     found = client.bodies(REJECTED)
@@ -364,7 +357,7 @@ def test_rejected_deleted(node: Node, services: Services, client: Client) -> Non
     later = [f"later {number}".encode() for number in range(2_000)]
     client.flood([*later, reading(0)])
     services.wait_for_rows("M", 1, timeout=60, directory="files")
-    wait_until_acknowledged(node)
+    wait_until_acknowledged(node, "M")
     check_end(client, pv)
     found = client.bodies(REJECTED)
     assert set(later) <= found.keys()
