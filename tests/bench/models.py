@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
 from functools import partial
 from statistics import correlation, fmean
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ from pvsim.models import PowerModel, load, solar, sunlight
 
 YEAR, BERLIN = 2025, "Europe/Berlin"
 SECOND_NS, QUARTER_S = 10**9, 900
+HOLIDAYS = [
+    date(YEAR, *day) for day in ((1, 1), (4, 18), (4, 21), (5, 1), (5, 29), (6, 9), (10, 3), (12, 25), (12, 26))
+]
 HOURS = pd.date_range(f"{YEAR}-01-01T00:30Z", periods=8760, freq="h")
 
 
@@ -127,9 +131,10 @@ def sums(samples: int, numbers: range) -> list[float]:
 
 
 def h0() -> list[float]:
-    """The dynamised profile H0 of 3,500 kWh, W, for each quarter-hour."""
-    profile = bdew.ElecSlp(YEAR).get_scaled_profiles({"h0_dyn": 3500.0})["h0_dyn"]
-    return [float(each) * 4000 for each in profile]  # kWh in a quarter of an hour
+    """The dynamised profile H0 of 3,500 kWh, W, for each quarter-hour: it goes by the clock on the wall."""
+    profile = bdew.ElecSlp(YEAR, holidays=HOLIDAYS).get_scaled_profiles({"h0_dyn": 3500.0})["h0_dyn"]
+    clock = quarters().tz_localize(None)
+    return [float(profile.iloc[place]) * 4000 for place in (clock - clock[0]) // pd.Timedelta("15min")]
 
 
 def main() -> int:
