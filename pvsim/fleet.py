@@ -280,7 +280,8 @@ class Fleet:
 
     def _publish(self, meter: Meter, message: Message) -> None:
         if not meter.is_proven:
-            self._trial_ns = self._trial_ns if self._on_trial else self.now_ns
+            if not self._on_trial:
+                self._trial_ns = self.now_ns
             self._on_trial.add(meter)
         self._unconfirmed += message.readings
         answer = partial(self._on_answer, meter, message)
