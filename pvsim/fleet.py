@@ -1,10 +1,11 @@
 """A fleet of meters: what each has to send next. Without clock, broker or files: those are given.
 
-A meter has at most one message on its way. What has become due until the broker confirms it goes together
-into the next message: a reading at a time when all is well, many when the meter is behind. So readings keep
-their order, nothing has to be stored, and what is unconfirmed is bounded, whatever happens. History is no case of
-its own: a meter that is asked for the past is one that is behind. A meter with faults may make several messages of what
-is due, or none; they go one by one, and count as delivered when the last is.
+A meter has at most one message on its way, and a fleet some hundred. What has become due until it is a meter's turn
+goes together into its next message: a reading at a time when all is well, many when the meter is behind, or the broker
+busy. So readings keep their order, nothing has to be stored, what is unconfirmed is bounded, and a broker that cannot
+keep up gets fewer messages. History is no case of its own: a meter that is asked for the past is one that is behind. A
+meter with faults may make several messages of what is due, or none; they go one by one, and count as delivered when
+the last is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
+UNCONFIRMED_MESSAGES = 500  # with more, a busy broker gets slower, not faster
 DEAD_NS = 3 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment
@@ -186,6 +188,7 @@ class Fleet:
         self._trial_ns = 0  # when the first of them was tried, or one was answered
         self._untried: deque[Meter] = deque()
         self._unconfirmed = 0
+        self._under_way = 0
         self._connections = 0
         self._undeclared = {meter.meter_id for meter in meters}
         for number, meter in enumerate(meters):
@@ -214,6 +217,7 @@ class Fleet:
         """
         self._connections += 1
         self._unconfirmed = 0
+        self._under_way = 0
         self._ready.clear()
         for meter in self.meters:
             meter.is_busy = meter.is_proven = meter.is_suspect = False
@@ -256,10 +260,13 @@ class Fleet:
         self._ready.append(meter)
 
     def _pump(self) -> None:
-        while self._ready and self._unconfirmed < UNCONFIRMED_READINGS and self._link.can_publish:
+        while self._ready and self._has_room() and self._link.can_publish:
             meter = self._ready.popleft()
             if self._may_send(meter):
                 self._send(meter)
+
+    def _has_room(self) -> bool:
+        return self._unconfirmed < UNCONFIRMED_READINGS and self._under_way < UNCONFIRMED_MESSAGES
 
     def _send(self, meter: Meter) -> None:
         if not meter.unsent:
@@ -284,6 +291,7 @@ class Fleet:
                 self._trial_ns = self.now_ns
             self._on_trial.add(meter)
         self._unconfirmed += message.readings
+        self._under_way += 1
         answer = partial(self._on_answer, meter, message)
         self._link.publish(meter.meter_id, message.body, message.content_type, answer)
 
@@ -297,6 +305,7 @@ class Fleet:
 
     def _on_answer(self, meter: Meter, message: Message, outcome: str) -> None:
         self._unconfirmed -= message.readings
+        self._under_way -= 1
         if meter in self._on_trial:
             self._end_trial(meter, outcome)
         if outcome == CONFIRMED:

@@ -42,7 +42,7 @@ log = logging.getLogger("pvsim.pv")
 MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the memory
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
-MOST_COMMITTED = 100  # meters at a time
+LONGEST_WRITE_S = 0.1  # until what is written is committed
 GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
 TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
 
@@ -162,7 +162,6 @@ class Recorder:
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside()
-        self._unacknowledged = 0
         self._rows = 0
         self._last_ns: int | None = None
         self._is_stopping = False
@@ -194,16 +193,15 @@ class Recorder:
             self._expect_meter_to_declare(meter)
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
-        self._unacknowledged = 0
+        self._pending = 0
         self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
-        self._unacknowledged += 1
         meter = self._meters[delivery.queue]
         meter.is_idle = meter.is_lost = False
         if meter.is_paused:
-            self._give_back([delivery.tag])
+            self._broker.give_back([delivery.tag])
             return
         if meter.waits:
             meter.waits = False
@@ -308,28 +306,31 @@ class Recorder:
             self._loop.later(0, self._commit)
 
     def _commit(self) -> None:
-        """Commit what some meters have pending; between them the loop goes on, for a first commit opens many files."""
+        """Commit what is pending; if that takes long, the loop goes on in between: a first commit opens many files."""
         self._commit_is_due = False
-        dirty = {meter_id: self._dirty.pop(meter_id) for meter_id in list(islice(self._dirty, MOST_COMMITTED))}
-        self._pending = sum(len(meter.rows) for meter in self._dirty.values())
-        if self._dirty:
-            self._commit_next()
-        failed = self._write(dirty)
-        self._acknowledge([meter for meter in dirty.values() if meter.meter_id not in failed])
-        for meter_id, error in failed.items():
-            self._pause(dirty[meter_id], error)
-
-    def _write(self, dirty: Mapping[str, Meter]) -> dict[str, DayFileError]:
-        """Make the rows of these meters durable; what is in the result is not."""
-        written = {
-            meter_id: self._files.write(meter_id, meter.times_ns, meter.rows) for meter_id, meter in dirty.items()
-        }
+        written = self._write()
         failed = self._files.commit()
         self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
-        return failed
+        self._acknowledge([self._meters[meter_id] for meter_id in written if meter_id not in failed])
+        for meter_id, error in failed.items():
+            self._pause(self._meters[meter_id], error)
+        if self._dirty:
+            self._commit_next()
+
+    def _write(self) -> dict[str, int]:
+        """Write pending rows for a while; returns the meters whose rows are written, and how many were new."""
+        written: dict[str, int] = {}
+        end_s = time.monotonic() + LONGEST_WRITE_S
+        for meter_id, meter in list(self._dirty.items()):
+            del self._dirty[meter_id]
+            self._pending -= len(meter.rows)
+            written[meter_id] = self._files.write(meter_id, meter.times_ns, meter.rows)
+            if time.monotonic() > end_s:
+                break
+        return written
 
     def _acknowledge(self, meters: Sequence[Meter]) -> None:
-        self._ack([tag for meter in meters for tag in meter.tags])
+        self._broker.ack([tag for meter in meters for tag in meter.tags])
         for meter in meters:
             self._last_ns = meter.times_ns[-1]
             meter.forget()
@@ -337,26 +338,12 @@ class Recorder:
                 log.info("The rows of %s are written again.", meter.meter_id)
                 meter.failures, meter.trouble = 0, ""
 
-    def _ack(self, tags: Sequence[int]) -> None:
-        """The messages are done with; at one go, if they are all that is unacknowledged."""
-        if tags and len(tags) == self._unacknowledged:
-            self._broker.ack(max(tags), multiple=True)
-        else:
-            for tag in tags:
-                self._broker.ack(tag)
-        self._unacknowledged -= len(tags)
-
-    def _give_back(self, tags: Sequence[int]) -> None:
-        for tag in tags:
-            self._broker.give_back(tag)
-        self._unacknowledged -= len(tags)
-
     def _pause(self, meter: Meter, error: DayFileError) -> None:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
         meter.failures += 1
         wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
         self._broker.cancel(meter.meter_id, lambda: self._broker.later(wait_s, partial(self._resume, meter)))
-        self._give_back(meter.tags)
+        self._broker.give_back(meter.tags)
         meter.forget()
         meter.is_paused = True
         if str(error) != meter.trouble:
@@ -373,7 +360,7 @@ class Recorder:
     def _put_aside(self, delivery: Delivery, reason: str) -> None:
         """Move a message to the queue REJECTED: acknowledged only when it is confirmed there."""
         if self._set_aside.bytes_under_way > MOST_SET_ASIDE_BYTES:
-            self._give_back([delivery.tag])
+            self._broker.give_back([delivery.tag])
             return
         self._set_aside.add(delivery.queue, reason)
         self._set_aside.report(time.monotonic())
@@ -409,7 +396,7 @@ class Recorder:
             self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
             return
         self._set_aside.bytes_under_way -= len(delivery.body)
-        self._ack([delivery.tag])
+        self._broker.ack([delivery.tag])
 
     # --- time and the end
 

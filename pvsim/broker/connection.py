@@ -14,7 +14,7 @@ import random
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ import pika.exceptions as errors
 from pvsim import tls
 from pvsim.broker.publishing import SILENT_S, Done, Publisher, can_carry
 from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
+from pvsim.broker.settling import Unsettled
 from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain, received
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
@@ -37,6 +38,7 @@ _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more ofte
 _GOODBYE_S, _REFUSING_S = 1.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
+_SENT_AT_ONCE = 2**16  # bytes; of what is longer, pika copies the rest each time that the socket takes a part
 
 _decode_properties = pika.BasicProperties.decode
 
@@ -84,11 +86,28 @@ class Loop:
 
 
 class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """pika takes any error in what it calls for a broken connection: here, one of ours ends the service."""
+    """pika's, but for two things.
+
+    It takes any error in what it calls for a broken connection: here, one of ours ends the service. And it sends each
+    frame by itself, three a message: here, what is written at one go is sent at one go.
+    """
 
     def __init__(self, loop: Loop, *arguments: Any, **options: Any) -> None:
         self._owner_loop = loop
+        self._outgoing = bytearray()
         super().__init__(*arguments, custom_ioloop=loop.pika, **options)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._outgoing:
+            self._owner_loop.later(0, self._emit)
+        self._outgoing += data
+        if len(self._outgoing) >= _SENT_AT_ONCE:
+            self._emit()
+
+    def _emit(self) -> None:
+        data, self._outgoing = bytes(self._outgoing), bytearray()
+        if data and self._transport:  # or else the connection is lost
+            super()._adapter_emit_data(data)
 
     def _proto_data_received(self, data: bytes) -> None:
         try:
@@ -192,6 +211,7 @@ class Broker:
         self._consumer: Any = None
         self._prefetch = 1
         self._tags: dict[str, str] = {}
+        self._unsettled = Unsettled()
         self._asked: deque[str] = deque()  # the queues whose consuming the broker has not answered yet
         self._asked_s = 0.0
 
@@ -300,13 +320,19 @@ class Broker:
         else:
             done()
 
-    def ack(self, tag: int, multiple: bool = False) -> None:
-        """The message is done with; with `multiple`, all before it too."""
-        self._consumer.basic_ack(tag, multiple)
+    def ack(self, tags: Iterable[int]) -> None:
+        """These messages are done with."""
+        through, singles = self._unsettled.settle(tags)
+        if through:
+            self._consumer.basic_ack(through, multiple=True)
+        for tag in singles:
+            self._consumer.basic_ack(tag)
 
-    def give_back(self, tag: int) -> None:
-        """The message goes back to its place in the queue."""
-        self._consumer.basic_nack(tag, requeue=True)
+    def give_back(self, tags: Sequence[int]) -> None:
+        """These messages go back to their places in the queues."""
+        self._unsettled.settle(tags)
+        for tag in tags:
+            self._consumer.basic_nack(tag, requeue=True)
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call after a while, if this connection still stands then."""
@@ -412,6 +438,7 @@ class Broker:
         self._publisher.clear()
         self._queues.clear()
         self._tags.clear()
+        self._unsettled.clear()
         self._asked.clear()
         if self._closed:
             self._closed()
@@ -443,6 +470,7 @@ class Broker:
         log.info("The broker at %s takes messages again.", self.address)
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        self._unsettled.add(method.delivery_tag)
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
+from pvsim.broker.connection import Loop, _Connection
+from pvsim.broker.settling import Unsettled
 from pvsim.config import Address, BrokerSettings
 
 NODES = [Address("a", 1), Address("b", 2), Address("c", 3)]
@@ -56,3 +60,71 @@ def test_arguments_of_queues() -> None:
         assert arguments(settings)["x-single-active-consumer"]
         assert rejected_arguments(settings)["x-overflow"] == "drop-head"
         assert "x-single-active-consumer" not in rejected_arguments(settings)
+
+
+@given(st.lists(st.lists(st.integers(1, 30), unique=True), max_size=12), st.integers(1, 30))
+def test_what_is_acknowledged_is_what_is_done(steps: list[list[int]], early: int) -> None:
+    """As the broker understands it: never a message that is not done with, and in the end each that is, once."""
+    unsettled = Unsettled()
+    open_tags: set[int] = set()  # the broker's
+
+    def deliver(tags: range) -> None:
+        for tag in tags:
+            unsettled.add(tag)
+            open_tags.add(tag)
+
+    deliver(range(1, early + 1))
+    done: set[int] = set()
+    for number, step in enumerate(steps):
+        if number == 3:
+            deliver(range(early + 1, 31))
+        tags = [tag for tag in step if tag in open_tags]
+        done |= set(tags)
+        through, singles = unsettled.settle(tags)
+        named = {tag for tag in open_tags if tag <= through}
+        assert not named & set(singles)
+        assert named | set(singles) == set(tags)
+        open_tags -= done
+
+
+def test_one_frame_acknowledges_all_before_the_first_that_waits() -> None:
+    """Whatever order they are done in; behind one that waits, each has a frame of its own."""
+    unsettled = Unsettled()
+    for tag in range(1, 1001):
+        unsettled.add(tag)
+    assert unsettled.settle([*range(1, 500), *range(501, 503)]) == (499, [501, 502])
+    assert unsettled.settle([]) == (0, [])
+    assert unsettled.settle(range(503, 1001)) == (0, [*range(503, 1001)])
+    assert unsettled.settle([500]) == (500, [])
+
+
+class Transport:
+    """Keeps what pika would send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        self.sent.append(data)
+
+
+def test_what_is_written_at_one_go_is_sent_at_one_go() -> None:
+    """The frames of many messages together, in their order; much of it in pieces, and nothing after the end."""
+    loop = Loop()
+    connection = _Connection.__new__(_Connection)
+    connection._owner_loop, connection._outgoing, connection._transport = loop, bytearray(), Transport()
+    sent = connection._transport.sent
+    for frame in b"one ", b"two ", b"three":
+        connection._adapter_emit_data(frame)
+    loop.later(0.01, loop.stop)
+    loop.run()
+    assert sent == [b"one two three"]
+    for _ in range(5):
+        connection._adapter_emit_data(bytes(30_000))
+    assert [len(piece) for piece in sent[1:]] == [90_000]
+    connection._transport = None
+    loop.later(0.01, loop.stop)
+    loop.run()
+    assert len(sent) == 2
+    loop.pika.close()

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -374,6 +375,19 @@ def test_the_window_of_a_process_is_bounded() -> None:
     finally:
         fleet.UNCONFIRMED_READINGS = window
     assert all(len(times) == 5001 for times in world.received.values())
+
+
+def test_a_busy_broker_gets_fewer_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many messages are under way; what becomes due until it is a meter's turn shares its next message."""
+    monkeypatch.setattr(fleet, "UNCONFIRMED_MESSAGES", 2)
+    world = World(batch=1000)
+    world.happen("up", "answer", 1, 1, 1)
+    assert world.most_under_way == 2
+    assert world.messages == [1, 1]
+    world.answer()
+    assert sorted(world.messages) == [1, 1, 2, 2, 3]
+    world.consume()
+    assert all(len(times) == 3 for times in world.received.values())
 
 
 def test_live_readings_go_one_by_one() -> None:
