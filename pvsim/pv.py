@@ -39,7 +39,7 @@ from pvsim.row import format_block, format_row
 
 log = logging.getLogger("pvsim.pv")
 
-MOST_PENDING = 5_000  # readings; then they are committed at once, to bound the memory
+MOST_PENDING = 20_000  # readings; then they are committed at once, to bound the memory
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 LONGEST_WRITE_S = 0.1  # until what is written is committed

@@ -19,9 +19,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pvsim.dayfile import DayFile
+from pvsim.reading import Block
+from pvsim.row import format_block
 from pvsim.tools.node import Nest, Node
 from tests.bench.measure import Usage, ready_seconds, usage
 from tests.bench.timed_pv import STATE
@@ -227,6 +231,25 @@ def growth(bench: Bench) -> Iterator[Result]:
         )
 
 
+def rows(bench: Bench) -> Iterator[Result]:
+    """Time per row that is appended by itself, without a sync, to a file that holds more and more of them."""
+    say("rows")
+    directory = bench.services().directory
+    for count in (0, 1_000, 86_000):
+        meter_id, day = f"Meter_{count}", date(2026, 1, 1)
+        readings = Block(range(START_S * 10**9, (START_S + count + 400) * 10**9, 10**9), [3_812_856] * (count + 400))
+        lines = format_block(meter_id, readings, [1_234_567] * len(readings.times_ns))
+        file = DayFile(directory, meter_id, day)
+        file.append(readings.times_ns[:count], lines[:count])
+        file.sync()
+        began = time.perf_counter()
+        for number in range(count, count + 400):
+            file.append(readings.times_ns[number : number + 1], lines[number : number + 1])
+        seconds = time.perf_counter() - began
+        file.close()
+        yield Result(f"a row to a file of {count:,} rows", seconds / 400 * 1e6, "µs", -1)
+
+
 def run_live(bench: Bench, meters: int, seconds: int, interval: str, linger: int) -> tuple[Counter[int], str]:
     """The ages of the rows in ms, and a note."""
     services = bench.services()
@@ -310,15 +333,20 @@ def start(bench: Bench) -> Iterator[Result]:
 
 
 def memory(bench: Bench) -> Iterator[Result]:
-    """What one PV service has in memory, its share of what it shares included."""
-    say("memory")
-    services = bench.services()
-    meter, pv = services.meter(bench.node, "-ids", "Meter_0"), services.pv(bench.node, "-ids", "Meter_0")
-    services.wait_for_rows("Meter_0", 10)
-    used = usage(pv.process.pid)
-    assert meter.stop() == pv.stop() == 0
-    yield Result("memory of pvsim-pv, one meter (PSS)", used.pss_kb / 1024, "MB", -1, 25, None, None,
-                 f"RSS {used.rss_kb / 1024:.0f} MB")  # fmt: skip
+    """What a service has in memory, its share of what it shares included, with one meter and with many."""
+    for count in (1, 1_000, *([10_000] if bench.is_long else [])):
+        say(f"memory: {count} meters")
+        services = bench.services()
+        (services.directory / "simulation.ini").write_text("[meter]\nlinger = 5\n" if count > 1 else "")
+        recording = Recording(bench, services, ids_of(count), count)
+        meter = services.meter(bench.node, "-ids", ids_of(count), "--state-dir", ".")
+        wait_until(lambda: recording.state[0] >= 15 * count, LONGEST_S, "rows")  # noqa: B023 - called at once
+        used = {name: usage(each.process.pid) for name, each in (("meter", meter), ("pv", recording.pv))}
+        assert meter.stop(timeout=60) == recording.pv.stop(timeout=60) == 0
+        for name, each in used.items():
+            what = f"memory of pvsim-{name}, {count:,} meter{'s' * (count > 1)} (PSS)"
+            target = 25 if (name, count) == ("pv", 1) else None
+            yield Result(what, each.pss_kb / 1024, "MB", -1, target, None, None, f"RSS {each.rss_kb / 1024:.0f} MB")
 
 
 def kill(bench: Bench) -> Iterator[Result]:
@@ -369,8 +397,7 @@ def broker(bench: Bench) -> Iterator[Result]:
             yield Result(f"broker alone, C: {what}, {size:,} bytes", rate, "messages/s", 1, None, None, None, note)
 
 
-PARTS = {part.__name__: part for part in (broker, history, month, live, latency, start, memory, kill, growth)}
-DEFAULT = [name for name in PARTS if name != "growth"]
+PARTS = {part.__name__: part for part in (broker, history, month, live, latency, start, memory, kill, growth, rows)}
 
 
 def table(results: Sequence[Result]) -> str:
@@ -409,7 +436,7 @@ def machine(node: Node) -> dict[str, Any]:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests/run.sh bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but growth)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--long", action="store_true", help="5,000 and 10,000 live meters, for ten minutes")
     parser.add_argument("--meters", type=int, help="so many live meters")
@@ -427,7 +454,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Node(advanced=NODE) as node, Nest("pvsim-bench-") as nest:
         about = machine(node)
         bench = Bench(node, nest, options.long, options.meters, options.seconds)
-        for name in options.parts or DEFAULT:
+        for name in options.parts or PARTS:
             results += PARTS[name](bench)
     if options.json:
         rows = [each._asdict() | {"is_met": each.is_met} for each in results]
