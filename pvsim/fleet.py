@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pvsim.meter")
 
 UNCONFIRMED_READINGS = 65_536  # in one process, whatever the number of meters
-UNCONFIRMED_MESSAGES = 500  # with more, a busy broker gets slower, not faster
+UNCONFIRMED_MESSAGES = 200  # so a broker that is slow to confirm soon gets fewer, with more readings each
 DEAD_NS = 3 * 10**9  # a queue that answers no publish for so long, after a lost connection, is suspect
 BUSY_NS = 15 * 10**9  # or for so long on the first connection: a broker may be slow when thousands of meters start
 DEAD_REFUSALS = 4  # or refuses so often: one that is being declared from the other side refuses, too, for a moment

@@ -40,6 +40,7 @@ from pvsim.row import format_block, format_row
 log = logging.getLogger("pvsim.pv")
 
 MOST_PENDING = 20_000  # readings; then they are committed at once, to bound the memory
+MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, for many at a time slow the broker
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 LONGEST_WRITE_S = 0.1  # until what is written is committed
@@ -293,17 +294,20 @@ class Recorder:
     # --- committing
 
     def _commit_soon(self, readings: int = 0) -> None:
-        """Commit when all that has arrived together is read, or at once when it is much."""
+        """Commit when all that has arrived is read, or at once when it is much."""
         self._pending += readings
-        if self._pending >= MOST_PENDING:
+        if readings and self._pending >= MOST_PENDING:
             self._commit()
-        else:
-            self._commit_next()
-
-    def _commit_next(self) -> None:
-        if not self._commit_is_due:
+        elif not self._commit_is_due:
             self._commit_is_due = True
-            self._loop.later(0, self._commit)
+            self._loop.later(0, partial(self._commit_when_read, self._pending))
+
+    def _commit_when_read(self, pending: int) -> None:
+        """All is read when a turn of the loop has brought nothing more: pika reads 100 kB in each."""
+        if pending < self._pending and len(self._dirty) < MOST_DIRTY:
+            self._loop.later(0, partial(self._commit_when_read, self._pending))
+        else:
+            self._commit()
 
     def _commit(self) -> None:
         """Commit what is pending; if that takes long, the loop goes on in between: a first commit opens many files."""
@@ -315,7 +319,7 @@ class Recorder:
         for meter_id, error in failed.items():
             self._pause(self._meters[meter_id], error)
         if self._dirty:
-            self._commit_next()
+            self._commit_soon()
 
     def _write(self) -> dict[str, int]:
         """Write pending rows for a while; returns the meters whose rows are written, and how many were new."""

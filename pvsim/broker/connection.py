@@ -38,7 +38,6 @@ _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more ofte
 _GOODBYE_S, _REFUSING_S = 1.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
-_READ_AT_ONCE = 2**20  # bytes; pika's 100 kB are hardly more than one message of history
 _SENT_AT_ONCE = 2**16  # bytes; of what is longer, pika copies the rest each time that the socket takes a part
 
 _decode_properties = pika.BasicProperties.decode
@@ -87,20 +86,16 @@ class Loop:
 
 
 class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """pika's, but for some things.
+    """pika's, but for two things.
 
-    It takes any error in what it calls for a broken connection: here, one of ours ends the service. It sends each frame
-    by itself, three a message: here, what is written at one go is sent at one go. And it reads more at one go.
+    It takes any error in what it calls for a broken connection: here, one of ours ends the service. And it sends each
+    frame by itself, three a message: here, what is written at one go is sent at one go.
     """
 
     def __init__(self, loop: Loop, *arguments: Any, **options: Any) -> None:
         self._owner_loop = loop
         self._outgoing = bytearray()
         super().__init__(*arguments, custom_ioloop=loop.pika, **options)
-
-    def _proto_connection_made(self, transport: Any) -> None:
-        transport._MAX_CONSUME_BYTES = _READ_AT_ONCE
-        super()._proto_connection_made(transport)
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if not self._outgoing:

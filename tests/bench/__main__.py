@@ -455,7 +455,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = machine(node)
         bench = Bench(node, nest, options.long, options.meters, options.seconds)
         for name in options.parts or PARTS:
-            results += PARTS[name](bench)
+            for result in PARTS[name](bench):
+                say(f"{result.what}: {number(result.figure)} {result.unit}")
+                results.append(result)
     if options.json:
         rows = [each._asdict() | {"is_met": each.is_met} for each in results]
         print(json.dumps({"machine": about, "results": rows}, indent=1))
