@@ -293,12 +293,16 @@ class Recorder:
 
     # --- committing
 
-    def _commit_soon(self, readings: int = 0) -> None:
+    def _commit_soon(self, readings: int) -> None:
         """Commit when all that has arrived is read, or at once when it is much."""
         self._pending += readings
-        if readings and self._pending >= MOST_PENDING:
+        if self._pending >= MOST_PENDING:
             self._commit()
-        elif not self._commit_is_due:
+        else:
+            self._commit_later()
+
+    def _commit_later(self) -> None:
+        if not self._commit_is_due:
             self._commit_is_due = True
             self._loop.later(0, partial(self._commit_when_read, self._pending))
 
@@ -319,7 +323,7 @@ class Recorder:
         for meter_id, error in failed.items():
             self._pause(self._meters[meter_id], error)
         if self._dirty:
-            self._commit_soon()
+            self._commit_later()
 
     def _write(self) -> dict[str, int]:
         """Write pending rows for a while; returns the meters whose rows are written, and how many were new."""

@@ -438,7 +438,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/run.sh bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--long", action="store_true", help="5,000 and 10,000 live meters, for ten minutes")
+    parser.add_argument(
+        "--long", action="store_true", help="live fleets of 5,000 and 10,000 for ten minutes, 10,000 meters elsewhere"
+    )
     parser.add_argument("--meters", type=int, help="so many live meters")
     parser.add_argument("--seconds", type=int, help="so long for live and latency")
     options = parser.parse_args(argv)
