@@ -423,10 +423,13 @@ class Broker:
         self._drop(BrokerError(reason))
 
     def _drop(self, reason: Exception) -> None:
-        """End the connection without a good-bye: a broker that is stuck would never answer it."""
+        """End the connection without a good-bye: a broker that is stuck would never answer it.
+
+        pika tells each channel the reason; what closed one of them is not to look as if it had closed them all.
+        """
         if self._connection.is_open and not self._is_dropping:
             self._is_dropping = True
-            self._connection._terminate_stream(reason)
+            self._connection._terminate_stream(errors.AMQPConnectionError(reason))
 
     def _on_cancelled(self, frame: Any) -> None:
         for queue in [queue for queue, tag in self._tags.items() if tag == frame.method.consumer_tag]:
