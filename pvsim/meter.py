@@ -49,7 +49,7 @@ class Service:
         self._timeline = options.timeline
         meters = [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()]
         self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
-        self.fleet = Fleet(meters, self._broker, arguments(options.broker), now_ns, self._timeline)
+        self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
         self._stop_ns: int | None = None
         self._began_s = time.monotonic()
         self._first_ns = options.timeline.start_ns or now_ns

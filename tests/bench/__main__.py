@@ -134,20 +134,19 @@ class Recording:
         bench.wait_for_consumers(count)
 
     @property
-    def state(self) -> tuple[int, int, int]:
-        """Durable rows, and when the first and the last of them became so, ns since the epoch."""
+    def state(self) -> tuple[int, int]:
+        """Durable rows, and when the last of them became so, ns since the epoch."""
         content = self._state.read_bytes()[: STATE.size] if self._state.exists() else b""
-        return STATE.unpack(content) if len(content) == STATE.size else (0, 0, 0)
+        return STATE.unpack(content) if len(content) == STATE.size else (0, 0)
 
-    def wait_for(self, rows: int, meter: Service) -> tuple[int, int]:
-        """Wait for so many rows; return when the first and the last were durable."""
+    def wait_for(self, rows: int, meter: Service) -> None:
+        """Wait for so many rows."""
 
         def is_done() -> bool:
             assert meter.is_running or meter.process.returncode == 0, meter.output
             return self.state[0] >= rows
 
         wait_until(is_done, LONGEST_S, f"{rows} rows")
-        return self.state[1:]
 
     def ages(self) -> dict[int, Counter[int]]:
         """After its end: for each second, how many rows were durable how many ms after their reading's instant."""
@@ -175,64 +174,91 @@ def ids_of(count: int) -> str:
     return "Meter_0" if count == 1 else f"Meter_0..{count - 1}"
 
 
-def run_history(bench: Bench, meters: int, readings: int) -> tuple[float, float, float, str]:
-    """Seconds from command to last durable row, from first to last row, those of `pvsim verify`, and the use of CPU."""
-    recording = Recording(bench, bench.services(), ids_of(meters), meters)
-    span = "--from", str(START_S), "--to", str(START_S + readings)
-    broker = bench.node._server
-    assert broker
-    pids = {"broker": broker.pid, "pv": recording.pv.process.pid}
-    before = {name: usage(pid) for name, pid in pids.items()}
-    own_before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began_ns = time.time_ns()
+class Moment(NamedTuple):
+    """How far it has come: durable rows, ns since the epoch, and what each process has used of the CPU."""
+
+    rows: int
+    time_ns: int
+    cpu_s: dict[str, float]
+
+    def seconds(self, end: Moment) -> float:
+        """From this moment to another."""
+        return (end.time_ns - self.time_ns) / 1e9
+
+    def cpu_us(self, end: Moment) -> str:
+        """What a reading costs from this moment to another, for people."""
+        each = 1e6 / max(1, end.rows - self.rows)
+        used = (f"{name} {(end.cpu_s[name] - cpu_s) * each:.1f}" for name, cpu_s in self.cpu_s.items())
+        return "CPU µs a reading: " + ", ".join(used)
+
+
+def publish(bench: Bench, recording: Recording, meters: int, start_s: int, readings: int) -> tuple[Moment, Moment]:
+    """Let so many meters publish so many readings each; when the command was given, and the last row durable."""
+    rows = recording.state[0]
+    began = Moment(rows, time.time_ns(), _cpu_s(bench, recording))
+    span = "--from", str(start_s), "--to", str(start_s + readings)
     meter = recording.services.meter(bench.node, "-ids", ids_of(meters), *span)
-    first_ns, last_ns = recording.wait_for(meters * readings, meter)
-    after = {name: usage(pid) for name, pid in pids.items()}
+    recording.wait_for(rows + meters * readings, meter)
     assert meter.wait() == 0, meter.output
-    own_after = resource.getrusage(resource.RUSAGE_CHILDREN)  # the meter alone was waited for
-    meter_s = own_after.ru_utime + own_after.ru_stime - own_before.ru_utime - own_before.ru_stime
+    return began, Moment(*recording.state, _cpu_s(bench, recording))
+
+
+def run_history(bench: Bench, meters: int, readings: int) -> tuple[Moment, Moment, float]:
+    """The same with a PV service of its own, and the seconds of `pvsim verify`."""
+    recording = Recording(bench, bench.services(), ids_of(meters), meters)
+    began, ended = publish(bench, recording, meters, START_S, readings)
     assert recording.pv.stop() == 0, recording.pv.output
-    seconds = (last_ns - began_ns) / 1e9
-    verified = recording.verify(*span)
-    cpu_s = {name: after[name].since(before[name]).cpu_s for name in pids} | {"meter": meter_s}
-    each = 1e6 / (meters * readings)
-    note = "CPU µs a reading: " + ", ".join(f"{name} {used * each:.1f}" for name, used in cpu_s.items())
-    return seconds, (last_ns - first_ns) / 1e9, verified, note
+    return began, ended, recording.verify("--from", str(START_S), "--to", str(START_S + readings))
+
+
+def _cpu_s(bench: Bench, recording: Recording) -> dict[str, float]:
+    """What each process has used; meters, once they are waited for, as this one's children."""
+    assert bench.node._server
+    pids = {"broker": bench.node._server.pid, "pv": recording.pv.process.pid}
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {name: usage(pid).cpu_s for name, pid in pids.items()} | {"meter": children.ru_utime + children.ru_stime}
 
 
 def history(bench: Bench) -> Iterator[Result]:
     """The past of ten meters, as fast as it goes; and of one."""
     for meters, readings in ((10, 200_000), (1, 500_000)):
         say(f"history: {meters} meters, {readings:,} readings each")
-        seconds, _, _, note = run_history(bench, meters, readings)
+        began, ended, _ = run_history(bench, meters, readings)
         yield Result(
-            f"history of {meters} meter{'s' * (meters > 1)}", meters * readings / seconds, "readings/s", 1, 250_000,
-            bench.baseline("first").rate, bench.baseline("plain").rate, note,
+            f"history of {meters} meter{'s' * (meters > 1)}", meters * readings / began.seconds(ended),
+            "readings/s", 1, 250_000, bench.baseline("first").rate, bench.baseline("plain").rate, began.cpu_us(ended),
         )  # fmt: skip
 
 
 def month(bench: Bench) -> Iterator[Result]:
     """A month of one meter, from the command to the last durable row, and `pvsim verify` of it."""
     say("month: 2,678,400 readings")
-    seconds, _, verified, note = run_history(bench, 1, MONTH_S)
+    began, ended, verified_s = run_history(bench, 1, MONTH_S)
     first, plain = (MONTH_S / bench.baseline(way).rate for way in ("first", "plain"))
-    yield Result("a month of one meter", seconds, "s", -1, 15, first, plain, note)
-    yield Result("pvsim verify of it", verified, "s", -1, 15)
+    yield Result("a month of one meter", began.seconds(ended), "s", -1, 15, first, plain, began.cpu_us(ended))
+    yield Result("pvsim verify of it", verified_s, "s", -1, 15)
 
 
 def growth(bench: Bench) -> Iterator[Result]:
-    """Time per reading, from the first durable row to the last, with more and more meters."""
+    """More and more meters: from the command to a first row of each, in a new file; then the time per reading."""
     for meters in (1, 10, 100, 1_000, *([10_000] if bench.is_long else [])):
-        readings = 400_000 // meters if meters <= 1_000 else 100
+        readings = max(1_000, 1_000_000 // meters)  # so messages are full
         say(f"growth: {meters} meters, {readings:,} readings each")
-        _, seconds, _, note = run_history(bench, meters, readings)
+        recording = Recording(bench, bench.services(), ids_of(meters), meters)
+        what = f"{meters:,} meter{'s' * (meters > 1)}"
+        began, ended = publish(bench, recording, meters, START_S - 1, 1)
+        yield Result(f"{what}, command → a row of each", began.seconds(ended), "s", -1)
+        began, ended = publish(bench, recording, meters, START_S, readings)
+        us = began.seconds(ended) * 1e6 / (meters * readings)
         yield Result(
-            f"a reading, {meters:,} meters", seconds / (meters * readings) * 1e6, "µs", -1, None, None, None, note
+            f"{what}, {readings:,} readings each: a reading", us, "µs", -1, None, None, None, began.cpu_us(ended)
         )
+        assert recording.pv.stop(timeout=60) == 0, recording.pv.output
+        recording.verify("--from", str(START_S - 1), "--to", str(START_S + readings))
 
 
 def rows(bench: Bench) -> Iterator[Result]:
-    """Time per row that is appended by itself, without a sync, to a file that holds more and more of them."""
+    """Time to open a file that holds more and more rows, and per row that is appended by itself, without a sync."""
     say("rows")
     directory = bench.services().directory
     for count in (0, 1_000, 86_000):
@@ -242,6 +268,10 @@ def rows(bench: Bench) -> Iterator[Result]:
         file = DayFile(directory, meter_id, day)
         file.append(readings.times_ns[:count], lines[:count])
         file.sync()
+        file.close()
+        began = time.perf_counter()
+        file = DayFile(directory, meter_id, day)
+        yield Result(f"opening a file of {count:,} rows", (time.perf_counter() - began) * 1e3, "ms", -1)
         began = time.perf_counter()
         for number in range(count, count + 400):
             file.append(readings.times_ns[number : number + 1], lines[number : number + 1])
@@ -271,7 +301,7 @@ def run_live(bench: Bench, meters: int, seconds: int, interval: str, linger: int
     end_s, after = int(time.time()) - 1 - linger, {name: usage(pid) for name, pid in pids.items()}
     time.sleep(3 + linger)
     assert meter.stop(timeout=60) == 0, meter.output
-    wait_until(lambda: time.time_ns() - recording.state[2] > 2e9, 60, "an end of the rows")
+    wait_until(lambda: time.time_ns() - recording.state[1] > 2e9, 60, "an end of the rows")
     assert recording.pv.stop(timeout=60) == 0, recording.pv.output
     recording.verify("--from", str(start_s), "--to", str(end_s), "--interval", interval)
     ages: Counter[int] = Counter()
@@ -366,8 +396,8 @@ def kill(bench: Bench) -> Iterator[Result]:
             node.kill()
             node.start()
             began_ns = time.time_ns()
-            wait_until(lambda began=began_ns: recording.state[2] > began, 120, "a commit")  # type: ignore[misc]
-            took.append((recording.state[2] - began_ns) / 1e9)
+            wait_until(lambda began=began_ns: recording.state[1] > began, 120, "a commit")  # type: ignore[misc]
+            took.append((recording.state[1] - began_ns) / 1e9)
         time.sleep(10)
         end_s = int(time.time()) - 5
         assert meter.stop() == recording.pv.stop(timeout=30) == 0

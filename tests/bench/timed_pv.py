@@ -1,8 +1,7 @@
 """pvsim-pv with a watch: after each commit, how many rows are durable, and how old their readings were.
 
-PVSIM_BENCH names a file. Its first 24 bytes are rewritten after each commit: rows, and the times of the first and of
-the last commit in ns since the epoch. At the end JSON follows: for each second, how many of its readings had their rows
-durable how many ms later.
+PVSIM_BENCH names a file. Its first 16 bytes are rewritten after each commit: rows, and the time in ns since the epoch.
+At the end JSON follows: for each second, how many of its readings had their rows durable how many ms later.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pvsim import pv
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError
 
-STATE = Struct("<3Q")
+STATE = Struct("<2Q")
 
 
 class TimedFiles(DayFiles):
@@ -28,7 +27,7 @@ class TimedFiles(DayFiles):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._fd = os.open(os.environ["PVSIM_BENCH"], os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._rows = self._first_ns = 0
+        self._rows = 0
         self._pending: list[Sequence[int]] = []
         self._ages_ms: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
@@ -44,8 +43,7 @@ class TimedFiles(DayFiles):
         """As it is, and write down."""
         failed = super().commit()
         now_ns = time.time_ns()
-        self._first_ns = self._first_ns or now_ns
-        os.pwrite(self._fd, STATE.pack(self._rows, self._first_ns, now_ns), 0)
+        os.pwrite(self._fd, STATE.pack(self._rows, now_ns), 0)
         for times_ns in self._pending:
             for time_ns in times_ns:
                 self._ages_ms[time_ns // 10**9][(now_ns - time_ns) // 10**6] += 1

@@ -6,6 +6,7 @@ The broker here is a dict that carries the real bytes; it obeys the rules that r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -142,7 +143,7 @@ class World:
         first_ns = self.now_ns if self.timeline.start_ns is None else self.timeline.start_ns - 1
         self.tracks = {meter_id: tracks.get(meter_id) or Track(first_ns) for meter_id in self.received}
         meters = [Meter(m, self.settings, load.random(0, m), track) for m, track in self.tracks.items()]
-        self.fleet = Fleet(meters, self, {"x-max-length": 0}, self.now_ns, self.timeline)
+        self.fleet = Fleet(meters, self, {"x-max-length": 0}, lambda: self.now_ns, self.timeline)
         self._saved = dump(self.tracks)
 
     def pass_time(self, seconds: float) -> None:
@@ -496,6 +497,70 @@ def test_linger() -> None:
     world.answer()
     assert world.fleet.is_done()
     assert len(world.messages) == 14  # of the three, one has just sent its own
+
+
+def rounds(world: World, *waits: float) -> list[tuple[int, int]]:
+    """For each: an interval later, the broker answers after so many seconds. How many messages then, and readings."""
+    sent, interval_s = [], world.settings.interval_ns / SECOND
+    for wait_s in waits:
+        before = len(world.messages)
+        world.pass_time(interval_s)
+        world.now_ns += int(wait_s * SECOND)
+        world.answer()
+        world.fleet.tick(world.now_ns)  # as it does whenever its owner likes
+        world.now_ns -= int(wait_s * SECOND)
+        sent.append((len(world.messages) - before, sum(world.messages[before:])))
+    return sent
+
+
+def test_a_busy_fleet_sends_pairs() -> None:
+    """When meters wait half an interval for their turn, readings go two by two, until they hardly wait any more."""
+    world = World(batch=1000, ids=[f"M_{number}" for number in range(600)])
+    world.up()
+    world.answer()
+    assert rounds(world, 0, 0.4, 0.6) == [(600, 600)] * 3
+    assert rounds(world, 0.3, 0.3, 0.3) == [(300, 300), (300, 600), (300, 600)]
+    assert world.fleet.behind() == 0
+    assert rounds(world, 0.2, 0.4, 0.4) == [(300, 600), (600, 900), (600, 600)]
+    world.calm_down()
+    assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
+
+
+@pytest.mark.parametrize(
+    "count, options",
+    [
+        pytest.param(200, {"batch": 1000}, id="few"),
+        pytest.param(300, {"batch": 1}, id="one a message"),
+        pytest.param(300, {"batch": 1000, "interval_ns": 2 * SECOND}, id="time enough"),
+    ],
+)
+def test_others_do_not(count: int, options: dict[str, Any]) -> None:
+    """Few meters do not wait for each other; and whoever cannot take two readings a message does not get them."""
+    world = World(ids=[f"M_{number}" for number in range(count)], **options)
+    world.up()
+    world.answer()
+    assert rounds(world, 0.6, 0.6, 0.6) == [(count, count)] * 3
+
+
+def test_who_shares_readings_is_left_alone() -> None:
+    """A linger is as long as it was asked for, however busy the fleet is."""
+    world = World(batch=1000, linger_ns=3 * SECOND, ids=[f"M_{number}" for number in range(900)])
+    world.up()
+    world.answer()
+    assert rounds(world, 0.6, 0.6, 0.6, 0.6, 0.6)[-1] == (300, 900)
+
+
+def test_who_has_time_is_left_alone() -> None:
+    """A meter with a longer interval than others does not wait for its next reading, however busy the fleet is."""
+    world = World(ids=[f"M_{number}" for number in range(600)])
+    kinds = [world.settings, replace(world.settings, interval_ns=60 * SECOND)]
+    meters = [Meter(m, kinds[m == "M_0"], load.random(0, m), track) for m, track in world.tracks.items()]
+    world.fleet = Fleet(meters, world, {"x-max-length": 0}, lambda: world.now_ns)
+    world.up()
+    world.answer()
+    rounds(world, *[0.6] * (60 - START // SECOND % 60))
+    assert [body.count(b"\n") + 1 for _, body in world.queues["M_599"]][-1] == 2
+    assert len(world.queues["M_0"]) == 1
 
 
 @given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 20), st.integers(0, 19))
