@@ -40,10 +40,12 @@ class Reading(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Readings of one meter, a column each. `times_ns`: ns since the epoch; `milliwatts`: whole mW."""
+    """Readings of one meter, a column each: ns since the epoch, whole mW, and both as text, in s and W."""
 
     times_ns: Sequence[int]
     milliwatts: Sequence[int]
+    times: Sequence[str]
+    powers: Sequence[str]
 
 
 def check_id(text: str) -> str:
@@ -126,11 +128,21 @@ def time_text(time_ns: int) -> str:
 _START, _MIDDLE, _END = '{"meter_id": "%s", "value": ', ', "time_s": ', "}"
 
 
+def block(times_ns: Sequence[int], milliwatts: Sequence[int]) -> Block:
+    """The block of these readings."""
+    return Block(times_ns, milliwatts, times_texts(times_ns), watts_texts(milliwatts))
+
+
 def encode(meter_id: str, instants_ns: Sequence[int], milliwatts: Sequence[int]) -> bytes:
     """The body of a message with these readings: one JSON object, or one a line if there are several."""
+    return encode_block(meter_id, block(instants_ns, milliwatts))
+
+
+def encode_block(meter_id: str, readings: Block) -> bytes:
+    """The same of a block."""
     start = _START % meter_id
-    columns = zip(watts_texts(milliwatts), times_texts(instants_ns), strict=True)
-    return "\n".join([f"{start}{power}{_MIDDLE}{instant}{_END}" for power, instant in columns]).encode()
+    columns = zip(readings.powers, readings.times, strict=True)
+    return "\n".join([f"{start}{power}{_MIDDLE}{time}{_END}" for power, time in columns]).encode()
 
 
 def content_type(readings: int) -> str:
@@ -159,7 +171,10 @@ def decode_block(body: bytes, queue: str) -> Block | None:
         and max(times_ns) < END_NS
         and max(map(abs, milliwatts)) <= _MAX_MILLIWATTS
     )
-    return Block(times_ns, milliwatts) if is_in_range and encode(queue, times_ns, milliwatts) == body else None
+    if not is_in_range:
+        return None
+    readings = block(times_ns, milliwatts)
+    return readings if encode_block(queue, readings) == body else None
 
 
 def decode(body: bytes, queue: str) -> list[Reading]:

@@ -21,7 +21,6 @@ from pvsim.reading import (
     fixed_text,
     kilowatts_texts,
     time_text,
-    times_texts,
     watts_texts,
 )
 
@@ -52,16 +51,10 @@ def format_row(reading: Reading, pv_milliwatts: int) -> str:
     return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{fixed_text(pv_milliwatts, 6)},{row_sum}"
 
 
-def format_block(meter_id: str, block: Block, pv_milliwatts: Sequence[int]) -> list[str]:
+def format_block(meter_id: str, readings: Block, pv_milliwatts: Sequence[int]) -> list[str]:
     """`format_row` of each reading of a block."""
-    sums = list(map(add, block.milliwatts, pv_milliwatts))
-    columns = zip(
-        times_texts(block.times_ns),
-        watts_texts(block.milliwatts),
-        kilowatts_texts(pv_milliwatts),
-        watts_texts(sums),
-        strict=True,
-    )
+    sums = watts_texts(list(map(add, readings.milliwatts, pv_milliwatts)))
+    columns = zip(readings.times, readings.powers, kilowatts_texts(pv_milliwatts), sums, strict=True)
     return [f"{meter_id},{time},{power},{pv},{row_sum}" for time, power, pv, row_sum in columns]
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pvsim import dayfile
 from pvsim.dayfile import DayFile, DayFiles, file_name, local_day, parse_file_name
 from pvsim.errors import DayFileError
-from pvsim.reading import END_NS, Block, Reading
+from pvsim.reading import END_NS, Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, sum_w
 from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
@@ -119,7 +119,7 @@ def test_block_of_rows(readings: list[tuple[int, int, int]]) -> None:
     """A block has the rows that its readings have one by one."""
     one_by_one = [format_row(Reading("M", time, Decimal(power) / 1000), pv) for time, power, pv in readings]
     times, powers, pvs = ([each[column] for each in readings] for column in range(3))
-    assert format_block("M", Block(times, powers), pvs) == one_by_one
+    assert format_block("M", block(times, powers), pvs) == one_by_one
 
 
 @pytest.mark.parametrize("line", NO_ROWS)

@@ -15,6 +15,7 @@ from pvsim.reading import (
     END_NS,
     MAX_BODY_BYTES,
     Reading,
+    block,
     check_id,
     content_type,
     decimal_text,
@@ -76,7 +77,7 @@ _seconds = st.integers(0, END_NS // SECOND - 1)
 def test_block(pairs: list[tuple[int, int]]) -> None:
     """What our own meters write of whole seconds is read as a block, to the last digit."""
     instants, milliwatts = [second * SECOND for second, _ in pairs], [power for _, power in pairs]
-    assert decode_block(encode("M", instants, milliwatts), "M") == (instants, milliwatts)
+    assert decode_block(encode("M", instants, milliwatts), "M") == block(instants, milliwatts)
 
 
 _LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20, "time_s": 2}'
@@ -88,9 +89,10 @@ _LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "valu
 def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
     """Whatever is changed in a body: if it still is a block, then of the same readings that `decode` finds in it."""
     body = _LINES[:at] + put + _LINES[at + cut :]
-    block = decode_block(body, "M")
-    if block:
-        expected = [Reading("M", time, Decimal(power) / 1000) for time, power in zip(*block, strict=True)]
+    found = decode_block(body, "M")
+    if found:
+        columns = zip(found.times_ns, found.milliwatts, strict=True)
+        expected = [Reading("M", time, Decimal(power) / 1000) for time, power in columns]
         assert decode(body, "M") == expected
 
 
