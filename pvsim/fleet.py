@@ -292,9 +292,9 @@ class Fleet:
         else:
             meter.is_busy = False
 
-    # A fleet that takes most of an interval to send what has become due is all that the machine can do: when the broker
-    # has something else to do, as it has for a minute whenever its log is full, rows come late. So meters then take
-    # turns, two readings a message, which costs half. Few meters never wait for each other, and send all at once.
+    # A fleet that takes most of an interval to send what has become due is near what the broker can take: when that has
+    # something else to do, as for a minute whenever its log is full, rows would be late. So meters then take turns, two
+    # readings a message, which costs the broker half. Few meters never wait for each other.
 
     def _is_pairable(self, meter: Meter) -> bool:
         is_one_by_one = not meter.linger_ns and meter.batch > 1

@@ -221,7 +221,7 @@ def _cpu_s(bench: Bench, recording: Recording) -> dict[str, float]:
 
 def history(bench: Bench) -> Iterator[Result]:
     """The past of ten meters, as fast as it goes, and of one; of three runs each, the one in the middle."""
-    for meters, readings in ((10, 200_000), (1, 500_000)):
+    for meters, readings in ((10, 200_000), (1, 2_000_000)):
         say(f"history: {meters} meters, {readings:,} readings each")
         runs = [run_history(bench, meters, readings)[:2] for _ in range(3)]
         slow, middle, fast = sorted(meters * readings / began.seconds(ended) for began, ended in runs)
