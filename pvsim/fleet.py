@@ -198,7 +198,8 @@ class Fleet:
         self._undeclared = {meter.meter_id for meter in meters}
         for number, meter in enumerate(meters):
             meter.spread(number, len(meters))
-        self._shortest_ns = min(meter.interval_ns for meter in meters)
+        self._intervals_ns = {meter.interval_ns for meter in meters}
+        self._shortest_ns = min(self._intervals_ns)
         self._pairable = [meter for meter in meters if self._is_pairable(meter)]
         self._is_paired = False
         self._waited_ns = 0  # the most that a message's last reading had to wait for its turn, since more became due
@@ -218,8 +219,8 @@ class Fleet:
         """When the next reading becomes due, by the clock."""
         if self._timeline.is_over(now_ns):
             return END_NS
-        due_ns, intervals = self._timeline.due_ns(now_ns), {meter.interval_ns for meter in self.meters}
-        return self._timeline.clock_ns(min((due_ns // interval + 1) * interval for interval in intervals))
+        due_ns = self._timeline.due_ns(now_ns)
+        return self._timeline.clock_ns(min((due_ns // interval + 1) * interval for interval in self._intervals_ns))
 
     def up(self) -> None:
         """There is a new connection, and nothing is under way on it.
