@@ -44,6 +44,10 @@ MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, f
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 LONGEST_WRITE_S = 0.1  # until what is written is committed
+FEW_FILES = (
+    "%d meters, but only %d of their files may be open at a time, so rows take longer: "
+    "raise LimitNOFILE (ulimit -Hn), or run fewer meters in one process."
+)
 GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
 TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
 
@@ -152,8 +156,9 @@ class Recorder:
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
         self._queue_arguments = arguments(options.broker)
-        capacity = min(2 * len(options.meters) + 8, host.open_files - 64)  # yesterday's and today's
-        self._files = DayFiles(options.output_dir, config.zone(options.timezone), capacity)
+        if host.files < len(options.meters):
+            log.warning(FEW_FILES, len(options.meters), host.files)
+        self._files = DayFiles(options.output_dir, config.zone(options.timezone), host.files)
         self._meters = {
             meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, **settings.parameters))
             for meter_id, settings in options.meters.items()
@@ -481,6 +486,11 @@ def prepare(given: argparse.Namespace) -> Options:
     return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
 
 
+def files(options: Options) -> int:
+    """How many files are open at a time: yesterday's, too, and some for readings of other days."""
+    return 2 * len(options.meters) + 8
+
+
 def serve(options: Options, host: runtime.Host) -> None:
     """Run the service until it is told to stop."""
     Recorder(options, host).run()
@@ -488,7 +498,7 @@ def serve(options: Options, host: runtime.Host) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command pvsim-pv."""
-    return runtime.execute(parser(), prepare, serve, argv)
+    return runtime.execute(parser(), prepare, serve, argv, files)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pvsim import __version__
 from pvsim.errors import ConfigError, PvsimError
 
 UMASK = 0o027  # the group may read day files, others may not
-MOST_FILES = 12_288  # day files of 10,000 meters; python-daemon 2.3 keeps a set of all that the hard limit allows
+OTHER_FILES = 64  # that a service has open besides those that it asks for
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
 
@@ -57,8 +57,11 @@ def execute(
     prepare: Callable[[Namespace], T],
     serve: Callable[[T, Host], None],
     argv: Sequence[str] | None = None,
+    files: Callable[[T], int] = lambda _: 0,
 ) -> int:
     """Parse, `prepare`, become a daemon, `serve`; returns the exit status.
+
+    `files`: how many files `serve` would have open at a time; `Host.files` is what it gets.
 
     0 when `serve` returns; a PvsimError's own status, and its sentence for the user; 1 for any other error, logged
     with its traceback. Wrong options exit with 2, by argparse. Whatever `prepare` opens is closed before `serve`.
@@ -77,7 +80,7 @@ def execute(
             if not _is_file(sys.stderr.fileno()) and not _SYSLOG.exists():
                 log.warning("There is no syslog here, so the log is lost; let stderr be a file to keep it (2> FILE).")
             host.leave_terminal()
-        with _daemon_context(host, pid_file, options.detach), host:
+        with _daemon_context(host, pid_file, options.detach, files(settings)), host:
             _log_from_inside(parser.prog, options.detach)
             serve(settings, host)
             _ignore_signals()
@@ -146,9 +149,9 @@ class Host:
         self.stop_requested = True
 
     @property
-    def open_files(self) -> int:
-        """How many files this process may have open."""
-        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    def files(self) -> int:
+        """How many files the service may have open."""
+        return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
 
     def drain_wake(self) -> None:
         """Make `wake_fd` unreadable until the next signal."""
@@ -219,12 +222,13 @@ def _open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
-def _daemon_context(host: Host, pid_file: _PidFile | None, detach: bool) -> Any:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+def _daemon_context(host: Host, pid_file: _PidFile | None, detach: bool, files: int) -> Any:
+    hard, most = resource.getrlimit(resource.RLIMIT_NOFILE)[1], files + OTHER_FILES
+    most = most if hard == resource.RLIM_INFINITY else min(hard, most)
     with suppress(OSError, ValueError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    from daemon import DaemonContext  # only now: it reads the limit when it is imported
+    # Only now: it reads the limit when it is imported, and version 2.3 keeps a set of all files that it allows.
+    from daemon import DaemonContext
 
     kept = (pid_file and pid_file.descriptor, host.terminal)
     return DaemonContext(

@@ -101,9 +101,16 @@ class Services:
         """`pvsim-meter -conf broker.ini ARGUMENTS`; `conf`: further lines of broker.ini."""
         return self.start("pvsim.meter", *self._configure(node, conf), *arguments, env=env)
 
-    def pv(self, node: Node, *arguments: str, conf: str = "", env: Mapping[str, str] | None = None) -> Service:
+    def pv(
+        self,
+        node: Node,
+        *arguments: str,
+        conf: str = "",
+        before: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Service:
         """`pvsim-pv -conf broker.ini ARGUMENTS`; `conf`: further lines of broker.ini."""
-        return self.start("pvsim.pv", *self._configure(node, conf), *arguments, env=env)
+        return self.start("pvsim.pv", *self._configure(node, conf), *arguments, before=before, env=env)
 
     def start(
         self, module: str, *arguments: str, before: Sequence[str] = (), env: Mapping[str, str] | None = None

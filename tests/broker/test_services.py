@@ -87,6 +87,26 @@ def test_the_first_version_at_the_other_end(node: Node, services: Services, amqp
     assert meter.stop() == pv.stop() == 0
 
 
+@pytest.mark.parametrize("limits, open_at_a_time", [("80:80", 16), ("80:1000", 40)])
+def test_few_open_files(node: Node, services: Services, limits: str, open_at_a_time: int) -> None:
+    """More meters than files that may be open: slower, which is said, and no row is missing or twice."""
+    span = ["--from", "1767225590", "--to", "1767225610"]
+    (services.directory / "simulation.ini").write_text("[meter]\nbatch = 5\n")
+    pv = services.pv(node, "-ids", "Meter_0..39", before=["prlimit", f"--nofile={limits}"])
+    for _ in range(2):
+        meter = services.meter(node, "-nb", "40", *span)
+        assert meter.wait(60) == 0, meter.output
+    wait_until(lambda: all(len(services.rows(f"Meter_{number}")) == 20 for number in range(40)), 30, "rows")
+    most = len(list(Path(f"/proc/{pv.process.pid}/fd").iterdir()))
+    assert pv.stop() == 0
+    few = "40 meters, but only 16 of their files may be open at a time, so rows take longer: raise LimitNOFILE"
+    assert (few in pv.output) == (open_at_a_time < 40)
+    assert (most >= 40) == (open_at_a_time == 40)
+    files = [path.name for path in services.directory.glob("Meter_*.csv")]
+    tool = services.start("pvsim.tools", "verify", *span, *files)
+    assert tool.wait() == 0, tool.output
+
+
 def test_a_broker_that_comes_later(services: Services) -> None:
     """Without a broker both start and wait, with one line in the log; when it comes, they work."""
     node = Node()

@@ -29,6 +29,7 @@ log = logging.getLogger("pvsim.example")
 parser = argparse.ArgumentParser(prog="pvsim-example")
 parser.add_argument("--prepare", default="")
 parser.add_argument("--serve", default="")
+parser.add_argument("--files", type=int, default=0)
 runtime.add_options(parser)
 
 def prepare(options):
@@ -46,7 +47,7 @@ def serve(options, host):
     host.stopping()
     log.info("stopped")
 
-sys.exit(runtime.execute(parser, prepare, serve))
+sys.exit(runtime.execute(parser, prepare, serve, files=lambda options: options.files))
 """
 COMMAND = [sys.executable, "-c", SERVICE]
 SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM")
@@ -251,16 +252,31 @@ def test_options() -> None:
 
 
 def test_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service keeps directory, terminal and session; files are not for others; limits suit python-daemon."""
+    """A service keeps directory, terminal and session; its files are not for others, nor is its memory."""
     monkeypatch.chdir(tmp_path)
     code = (
-        "limit = resource.getrlimit(resource.RLIMIT_NOFILE); assert limit[0] == limit[1] <= 12_288;"
         "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0);"
         f"assert os.getsid(0) == {os.getsid(0)};"
         "open('here', 'w'); host.stop_requested = True"
     )
     assert run("--serve", code) == (0, STOPPED)
     assert (tmp_path / "here").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    "limits, wanted, given", [("80:2000", 1_000, 1_000), ("2000:2000", 100, 100), ("80:200", 1_000, 136)]
+)
+def test_files(limits: str, wanted: int, given: int) -> None:
+    """It may open the files that it needs, as far as the hard limit goes, and no more: python-daemon looks at each."""
+    code = (
+        f"assert host.files == {given};"
+        "limits = resource.getrlimit(resource.RLIMIT_NOFILE); assert limits[0] == limits[1] == host.files + 64;"
+        f"files = [open('/dev/null') for _ in range({given})];"
+        "host.stop_requested = True"
+    )
+    command = ["prlimit", f"--nofile={limits}", *COMMAND, "--files", str(wanted), "--serve", code]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, STOPPED)
 
 
 def test_closed_streams(tmp_path: Path) -> None:
