@@ -1,7 +1,8 @@
 """pvsim-pv with a watch: after each commit, how many rows are durable, and how old their readings were.
 
-PVSIM_BENCH names a file. Its first 16 bytes are rewritten after each commit: rows, and the time in ns since the epoch.
-At the end JSON follows: for each second, how many of its readings had their rows durable how many ms later.
+PVSIM_BENCH names a file. Its first 24 bytes are rewritten after each commit: rows, meters that have any, and the time
+in ns since the epoch. At the end JSON follows: for each second, how many of its readings had their rows durable how
+many ms later.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pvsim import pv
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError
 
-STATE = Struct("<2Q")
+STATE = Struct("<3Q")
 
 
 class TimedFiles(DayFiles):
@@ -28,6 +29,7 @@ class TimedFiles(DayFiles):
         super().__init__(*arguments, **options)
         self._fd = os.open(os.environ["PVSIM_BENCH"], os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._rows = 0
+        self._meters: set[str] = set()
         self._pending: list[Sequence[int]] = []
         self._ages_ms: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
@@ -35,6 +37,7 @@ class TimedFiles(DayFiles):
         """As it is, and remember."""
         count = super().write(meter_id, times_ns, rows)
         self._rows += count
+        self._meters.add(meter_id)
         if count == len(rows) < 100:  # history is old, and what comes again was durable before
             self._pending.append(times_ns)
         return count
@@ -43,7 +46,7 @@ class TimedFiles(DayFiles):
         """As it is, and write down."""
         failed = super().commit()
         now_ns = time.time_ns()
-        os.pwrite(self._fd, STATE.pack(self._rows, now_ns), 0)
+        os.pwrite(self._fd, STATE.pack(self._rows, len(self._meters), now_ns), 0)
         for times_ns in self._pending:
             for time_ns in times_ns:
                 self._ages_ms[time_ns // 10**9][(now_ns - time_ns) // 10**6] += 1
