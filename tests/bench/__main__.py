@@ -394,7 +394,7 @@ def memory(bench: Bench) -> Iterator[Result]:
 
 def kill(bench: Bench) -> Iterator[Result]:
     """The broker is killed again and again: what is lost or twice ends the bench; and how soon rows come again."""
-    say("kill: 200 meters, the broker killed three times")
+    say("kill: 200 meters, the broker killed again and again")
     with Node() as node:
         bench = Bench(node, bench._nest, bench.options)
         bench._runs = 1_000
