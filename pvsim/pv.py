@@ -19,37 +19,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
-from pvsim.broker import (
-    OTHER_ARGUMENTS,
-    REFUSED,
-    UNROUTABLE,
-    Broker,
-    Delivery,
-    Loop,
-    Queue,
-    arguments,
-    back_off,
-    rejected_arguments,
-)
+from pvsim.broker import OTHER_ARGUMENTS, Broker, Delivery, Loop, Queue, arguments, back_off
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
-from pvsim.reading import REJECTED, decode, decode_block, expand_ids
+from pvsim.reading import decode, decode_block, expand_ids
 from pvsim.row import format_block, format_row
+from pvsim.setaside import SetAside
 
 log = logging.getLogger("pvsim.pv")
 
 MOST_PENDING = 20_000  # readings; then they are committed at once, to bound the memory
 MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, for many at a time slow the broker
 MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
-MOST_SET_ASIDE_BYTES = 16 * 2**20  # bodies on their way to the queue of what was set aside
 LONGEST_WRITE_S = 0.1  # until what is written is committed
 FEW_FILES = (
     "%d meters, but only %d of their files may be open at a time, so rows take longer: "
     "raise LimitNOFILE (ulimit -Hn), or run fewer meters in one process."
 )
 GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
-TICK_S, FLOOD_S, LONGEST_PAUSE_S = 1.0, 10.0, 30.0
+TICK_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 
 class Meter:
@@ -107,37 +96,6 @@ class Meter:
         return times_ns, list(map(format_row, readings, self.power(times_ns)))
 
 
-class SetAside:
-    """Counts what was set aside, and logs it: the first at once, a flood as one line every ten seconds."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.forget()
-        self._unlogged = 0
-        self._next_log = 0.0
-        self._last = ("", "")
-
-    def forget(self) -> None:
-        """Nothing is under way, and whether there is a queue REJECTED is not known."""
-        self.bytes_under_way = 0
-        self.has_queue = False
-        self.unsent: list[Callable[[], None]] = []  # what waits for the queue
-
-    def add(self, queue: str, reason: str) -> None:
-        """One more message is no reading."""
-        self.count += 1
-        self._unlogged += 1
-        self._last = (queue, reason)
-
-    def report(self, now_s: float) -> None:
-        """Log what is not logged yet, unless that was done a moment ago."""
-        if self._unlogged and now_s >= self._next_log:
-            queue, reason = self._last
-            more = f" ({self._unlogged - 1} more since the last such line)" if self._unlogged > 1 else ""
-            log.warning("Set aside to %s: a message of %s is no reading: %s%s", REJECTED, queue, reason, more)
-            self._unlogged, self._next_log = 0, now_s + FLOOD_S
-
-
 class Options(NamedTuple):
     """The command line and both configuration files, read and checked."""
 
@@ -152,7 +110,6 @@ class Recorder:
 
     def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], float] = time.time) -> None:
         self._host = host
-        self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
         self._queue_arguments = arguments(options.broker)
@@ -167,7 +124,7 @@ class Recorder:
         self._dirty: dict[str, Meter] = {}
         self._pending = 0
         self._commit_is_due = False
-        self._set_aside = SetAside()
+        self._set_aside = SetAside(self._broker, clock)
         self._rows = 0
         self._last_ns: int | None = None
         self._is_stopping = False
@@ -215,7 +172,7 @@ class Recorder:
         try:
             count = meter.add(delivery.body)
         except NotAReading as reason:
-            self._put_aside(delivery, str(reason))
+            self._set_aside.add(delivery, str(reason))
             return
         meter.tags.append(delivery.tag)
         self._dirty[meter.meter_id] = meter
@@ -368,49 +325,6 @@ class Recorder:
         if not self._is_stopping:
             self._consume(meter)
 
-    # --- what is no reading
-
-    def _put_aside(self, delivery: Delivery, reason: str) -> None:
-        """Move a message to the queue REJECTED: acknowledged only when it is confirmed there."""
-        if self._set_aside.bytes_under_way > MOST_SET_ASIDE_BYTES:
-            self._broker.give_back([delivery.tag])
-            return
-        self._set_aside.add(delivery.queue, reason)
-        self._set_aside.report(time.monotonic())
-        self._set_aside.bytes_under_way += len(delivery.body)
-        self._send_aside(delivery, reason)
-
-    def _send_aside(self, delivery: Delivery, reason: str) -> None:
-        if not self._set_aside.has_queue:
-            self._set_aside.unsent.append(partial(self._send_aside, delivery, reason))
-            if len(self._set_aside.unsent) == 1:
-                self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), self._on_rejected_declared)
-            return
-        done = partial(self._on_set_aside, delivery, reason)
-        self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
-
-    def _on_rejected_declared(self, _queue: Queue) -> None:
-        self._set_aside.has_queue = True
-        unsent, self._set_aside.unsent = self._set_aside.unsent, []
-        for send in unsent:
-            send()
-
-    def _on_rejected_looked(self, _queue: Queue | None) -> None:
-        """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
-        if self._broker.publishes_in_vain:
-            self._broker.reset(f"the queue {REJECTED} does not answer")
-
-    def _on_set_aside(self, delivery: Delivery, reason: str, outcome: str) -> None:
-        if outcome == UNROUTABLE:  # somebody has deleted the queue
-            self._set_aside.has_queue = False
-            self._send_aside(delivery, reason)
-            return
-        if outcome == REFUSED:  # somebody has declared it to refuse when it is full
-            self._broker.later(FLOOD_S, partial(self._send_aside, delivery, reason))
-            return
-        self._set_aside.bytes_under_way -= len(delivery.body)
-        self._broker.ack([delivery.tag])
-
     # --- time and the end
 
     def _tick(self) -> None:
@@ -418,10 +332,8 @@ class Recorder:
             meter = self._meters[queue]
             meter.is_doubtful, meter.trouble = True, f"the queue {queue} does not answer"
             self._broker.reset(meter.trouble)
-        elif self._broker.publishes_in_vain:
-            self._broker.look(REJECTED, self._on_rejected_looked)
+        self._set_aside.tick()
         self._look_for_lost_consumers()
-        self._set_aside.report(time.monotonic())
         self._host.status(self._status())
         self._host.alive()
         self._loop.later(TICK_S, self._tick)

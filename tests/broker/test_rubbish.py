@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -203,7 +205,7 @@ def start(node: Node, services: Services) -> Service:
 
 def wait_for_set_aside(client: Client, pv: Service, count: int) -> None:
     """Wait until so many messages are set aside, which may take as long as a flood does."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while (found := client.count(REJECTED)) < count:
         waiting = f"{found} of {count} are set aside, {client.count('M')} wait"
         assert time.monotonic() < deadline, f"{waiting}; the service said:\n{pv.output}"
@@ -361,3 +363,57 @@ def test_rejected_deleted(node: Node, services: Services, client: Client) -> Non
     check_end(client, pv)
     found = client.bodies(REJECTED)
     assert set(later) <= found.keys()
+
+
+# What a broker leaves that is killed right after declaring a queue: the queue is known, but its log was never begun.
+_NEVER_BEGIN = """
+Queue = '%2F_pvsim.rejected',
+Wait = fun Wait() -> ra_leaderboard:lookup_leader(Queue) =/= undefined orelse begin timer:sleep(5), Wait() end end,
+Wait(),
+timer:sleep(50),
+ok = ra:force_delete_server(quorum_queues, {Queue, node()}),
+mnesia:sync_log().
+"""
+
+
+def start_with_dead_queue(node: Node, services: Services) -> Service:
+    """The broker is killed when the first message was to be set aside: the queue for that is dead from then on."""
+    pv = start(node, services)
+    with ThreadPoolExecutor() as pool, connected(node) as client:
+        dead = pool.submit(node.ctl, "eval", _NEVER_BEGIN)
+        client.publish(b"rubbish")
+        assert dead.result().strip() == "ok"
+    node.kill()
+    node.start()
+    return pv
+
+
+def test_rejected_is_dead(own_node: Node, services: Services) -> None:
+    """A queue that has never worked is replaced."""
+    pv = start_with_dead_queue(own_node, services)
+    with connected(own_node) as client:
+        wait_for_set_aside(client, pv, 1)
+        assert pv.output.count("does not work, and is declared anew") == 1
+        client.publish(b"more")
+        client.publish(reading(0))
+        wait_for_set_aside(client, pv, 2)
+        wait_until_acknowledged(own_node, "M")
+        check_end(client, pv)
+        assert numbers(services) == [0]
+        assert list(client.bodies(REJECTED)) == [b"rubbish", b"more"]
+
+
+def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
+    """One that may have worked is the user's to delete: the service says so, and rows go on."""
+    start_with_dead_queue(own_node, services).stop(signal.SIGKILL)
+    pv = start(own_node, services)
+    with connected(own_node) as client:
+        client.publish(reading(0))
+        wait_until(lambda: "rabbitmqctl delete_queue pvsim.rejected" in pv.output, 60, "the mend")
+        client.publish(reading(1))
+        services.wait_for_rows("M", 2, directory="files")
+        own_node.ctl("delete_queue", REJECTED)
+        wait_for_set_aside(client, pv, 1)
+        wait_until_acknowledged(own_node, "M")
+        check_end(client, pv)
+        assert numbers(services) == [0, 1]
