@@ -126,9 +126,11 @@ class SetAside:
 
     def _on_silent(self, _queue: Queue | None) -> None:
         """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
-        if self._broker.publishes_in_vain and self._is_new:
+        if not self._broker.publishes_in_vain:
+            return
+        if self._is_new:
             self._replace_queue()
-        elif self._broker.publishes_in_vain:
+        else:
             self._broker.reset(SILENT)
 
     def _replace_queue(self) -> None:

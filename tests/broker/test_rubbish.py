@@ -203,9 +203,9 @@ def start(node: Node, services: Services) -> Service:
     return pv
 
 
-def wait_for_set_aside(client: Client, pv: Service, count: int) -> None:
+def wait_for_set_aside(client: Client, pv: Service, count: int, timeout: float = 40) -> None:
     """Wait until so many messages are set aside, which may take as long as a flood does."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + timeout
     while (found := client.count(REJECTED)) < count:
         waiting = f"{found} of {count} are set aside, {client.count('M')} wait"
         assert time.monotonic() < deadline, f"{waiting}; the service said:\n{pv.output}"
@@ -392,7 +392,7 @@ def test_rejected_is_dead(own_node: Node, services: Services) -> None:
     """A queue that has never worked is replaced."""
     pv = start_with_dead_queue(own_node, services)
     with connected(own_node) as client:
-        wait_for_set_aside(client, pv, 1)
+        wait_for_set_aside(client, pv, 1, timeout=60)
         assert pv.output.count("does not work, and is declared anew") == 1
         client.publish(b"more")
         client.publish(reading(0))
@@ -413,7 +413,7 @@ def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
         client.publish(reading(1))
         services.wait_for_rows("M", 2, directory="files")
         own_node.ctl("delete_queue", REJECTED)
-        wait_for_set_aside(client, pv, 1)
+        wait_for_set_aside(client, pv, 1, timeout=60)
         wait_until_acknowledged(own_node, "M")
         check_end(client, pv)
         assert numbers(services) == [0, 1]
