@@ -83,7 +83,6 @@ def add_parser(subparsers: Any) -> None:
             " which is removed. The exit status is 0 if all is well, 1 if the broker does not work as configured,"
             " 78 if a file is wrong."
         ),
-        epilog="Examples: sudo pvsim check; pvsim check --offline -conf broker.ini; pvsim check --json",
     )
     config.add_options(parser)
     parser.add_argument("--offline", action="store_true", help="read the files and stop there")
