@@ -92,8 +92,8 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     for name in sections:
         if name not in ("meter", "pv") and not _ids_of(name, "meter") and not _ids_of(name, "pv"):
             raise ini.unknown_section(source, name, ["meter", "pv", "meter ID", "pv ID"])
-    meter = values_of(source, "meter", sections.get("meter", {}), METER)
-    pv = values_of(source, "pv", sections.get("pv", {}), PV)
+    meter = values_of(source, "meter", sections.get("meter", ini.Section()), METER)
+    pv = values_of(source, "pv", sections.get("pv", ini.Section()), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
     directory = (path or default).parent.absolute()
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)
