@@ -22,7 +22,7 @@ import pika
 import pika.adapters.select_connection as select_connection
 import pika.exceptions as errors
 
-from pvsim import tls
+from pvsim.broker import tls
 from pvsim.broker.publishing import SILENT_S, Done, Publisher, can_carry
 from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
 from pvsim.broker.settling import Unsettled

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pika.adapters.utils.connection_workflow as workflow
 import pika.exceptions as errors
 
-from pvsim import tls
+from pvsim.broker import tls
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
 

@@ -3,7 +3,8 @@
 A file is read in three steps: bytes to text and text to sections (`ini`), texts to values (`keys`, by a table of the
 keys that a section has), values to settings (`broker`, `simulation`). Failures are ConfigErrors.
 
-Imports point one way: `ini`, `keys`, then `broker` for broker.ini, and `tables` and `simulation` for simulation.ini.
+Imports point one way: `ini`, `keys`, then `broker` for broker.ini, and `times`, `tables` and `simulation` for
+simulation.ini.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pvsim.config.simulation import (
     parse_nb_meter,
 )
 from pvsim.config.tables import METER, PV, zone
+from pvsim.config.times import Time, add_span_options, instant_ns, parse_time, span_ns
 
 __all__ = [
     "BROKER",
@@ -32,12 +34,17 @@ __all__ = [
     "MeterSettings",
     "PvSettings",
     "Simulation",
+    "Time",
     "add_broker_option",
     "add_options",
     "add_simulation_option",
+    "add_span_options",
+    "instant_ns",
     "load_broker",
     "load_simulation",
     "parse_interval",
     "parse_nb_meter",
+    "parse_time",
+    "span_ns",
     "zone",
 ]

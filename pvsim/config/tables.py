@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pvsim.config.keys import Key, amount, checked, decimal, one_of, or_nothing, scaled, table, whole
-from pvsim.history import instant_ns, parse_time
+from pvsim.config.times import instant_ns, parse_time
 
 if TYPE_CHECKING:
     from pvsim.models import Model

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from pvsim import config, tls
-from pvsim.broker import trouble
+from pvsim import config
+from pvsim.broker import tls, trouble
 from pvsim.broker.trial import Trial, TrialError
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings

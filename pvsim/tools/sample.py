@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from pvsim import config, history
+from pvsim import config
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.reading import SECOND_NS, expand_ids
 from pvsim.row import HEADER
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         description="Print the rows that the services would write for these meters, as CSV, or draw them.",
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help="meters, ranges like Meter_0..3 too")
-    history.add_options(
+    config.add_span_options(
         parser,
         "the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds",
         "only instants before that time",
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Print or draw the rows; ConfigError if something that the user has set cannot be used."""
     simulation = config.load_simulation(options.simulation_file, None)
     time_zone = config.zone(simulation.timezone)
-    start_ns, end_ns = history.span_ns(options, time_zone)
+    start_ns, end_ns = config.span_ns(options, time_zone)
     assert start_ns is not None  # argparse requires both
     assert end_ns is not None
     span = start_ns, end_ns

@@ -18,6 +18,7 @@ from typing import Any
 from pvsim import pv
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError
+from pvsim.pv import recorder
 
 STATE = Struct("<3Q")
 
@@ -60,5 +61,5 @@ class TimedFiles(DayFiles):
 
 
 if __name__ == "__main__":
-    vars(pv)["DayFiles"] = TimedFiles
+    vars(recorder)["DayFiles"] = TimedFiles
     raise SystemExit(pv.main())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pvsim import meter
 from pvsim.broker import connection
+from pvsim.meter.service import Service
 
 
-def crash(service: meter.Service) -> None:
+def crash(service: Service) -> None:
     """What any line of code may do that nobody has foreseen."""
     broker = service._broker
     parameters = connection.connection_parameters(broker.settings, broker.address)
@@ -14,5 +15,5 @@ def crash(service: meter.Service) -> None:
 
 
 if __name__ == "__main__":
-    setattr(meter.Service, "on_up", crash)  # noqa: B010
+    setattr(Service, "on_up", crash)  # noqa: B010
     raise SystemExit(meter.main())

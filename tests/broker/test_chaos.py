@@ -30,7 +30,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from pvsim import progress
+from pvsim.meter import progress
 from pvsim.models import load
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node

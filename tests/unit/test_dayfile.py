@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvsim import dayfile
-from pvsim.dayfile import DayFile, DayFiles, file_name, local_day, parse_file_name
+from pvsim import disk
+from pvsim.dayfile import DayFile, DayFiles, file, file_name, local_day, parse_file_name
+from pvsim.dayfile.name import slot_day
 from pvsim.errors import DayFileError
 from pvsim.reading import END_NS, Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, sum_w
@@ -213,10 +214,10 @@ def test_local_day_of_the_system(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setenv("TZ", name)
         time.tzset()
-        dayfile._slot_day.cache_clear()
+        slot_day.cache_clear()
         assert [local_day(each * SECOND, None) for each in instants] == wanted
     time.tzset()
-    dayfile._slot_day.cache_clear()
+    slot_day.cache_clear()
 
 
 def test_midnight(tmp_path: Path) -> None:
@@ -279,8 +280,8 @@ def test_duplicates(tmp_path: Path, first: list[float], then: list[float], wante
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes asked for by each read of a day file, which are few here."""
-    monkeypatch.setattr(dayfile, "_BLOCK", 256)
-    monkeypatch.setattr(dayfile, "_FIRST_BLOCK", 64)
+    monkeypatch.setattr(file, "_BLOCK", 256)
+    monkeypatch.setattr(file, "_FIRST_BLOCK", 64)
     lengths: list[int] = []
     pread = os.pread
 
@@ -334,7 +335,7 @@ def test_cheap_look_ups(files: DayFiles, reads: list[int]) -> None:
 
 def test_one_row_out_of_order(tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up does not end early though all of the file is one block when it is opened."""
-    monkeypatch.setattr(dayfile, "_BLOCK", 2**16)
+    monkeypatch.setattr(file, "_BLOCK", 2**16)
     order = readings(0, 50, *range(1, 50))
     (tmp_path / NAME).write_text("\n".join([HEADER, *(format_row(each, 1000) for each in order), ""]))
     files = DayFiles(tmp_path, UTC)
@@ -608,20 +609,20 @@ def test_many_files_are_synced_at_once(works: bool, tmp_path: Path, monkeypatch:
     """One syncfs, where the file system is known to do it right, and does; else each file, as ever."""
     synced = spy_on_fsync(monkeypatch)
     whole: list[int] = []
-    sync = dayfile._FileSystem.sync
+    sync = disk.FileSystem.sync
 
-    def spy(system: dayfile._FileSystem, some: Sequence[DayFile]) -> bool:
+    def spy(system: disk.FileSystem, some: Sequence[int]) -> bool:
         whole.append(len(some))
         return works and sync(system, some)
 
-    monkeypatch.setattr(dayfile._FileSystem, "sync", spy)
+    monkeypatch.setattr(disk.FileSystem, "sync", spy)
     files = DayFiles(tmp_path, UTC)
     ids = [f"M_{number}" for number in range(20)]
     for meter_id in ids:
         files.write(meter_id, *timed_rows([Reading(meter_id, START, Decimal(1))], [0]))
     assert synced == []
     assert files.commit() == {}
-    is_known = dayfile._type_of(tmp_path.stat().st_dev) in dayfile._SYNCED_WHOLE
+    is_known = disk._type_of(tmp_path.stat().st_dev) in disk._SYNCED_WHOLE
     each = [] if works and is_known else [f"{path.name} {path.stat().st_size}" for path in sorted(tmp_path.iterdir())]
     assert sorted(synced) == sorted([*each, tmp_path.name])
     assert whole == [20]

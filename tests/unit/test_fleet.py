@@ -16,15 +16,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvsim import fleet
 from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.errors import NotAReading
-from pvsim.fleet import TRIALS, Fleet, Meter
-from pvsim.history import Timeline
+from pvsim.meter import fleet
+from pvsim.meter.fleet import TRIALS, Fleet, Meter
+from pvsim.meter.progress import Track, dump, parse
+from pvsim.meter.timeline import Timeline
 from pvsim.models import load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
-from pvsim.progress import Track, dump, parse
 from pvsim.reading import decode
 
 SECOND = 10**9

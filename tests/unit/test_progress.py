@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.errors import ProgressError
-from pvsim.progress import MAX_GAPS, ProgressFile, Track, dump, file_name, parse
+from pvsim.meter.progress import MAX_GAPS, ProgressFile, Track, dump, file_name, parse
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvsim import config, progress
+from pvsim import config
 from pvsim.dayfile import DayFiles
 from pvsim.errors import ConfigError
+from pvsim.meter import progress
 from pvsim.models import load, solar
 from pvsim.reading import Reading
 from pvsim.row import HEADER, format_row

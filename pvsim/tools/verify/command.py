@@ -10,10 +10,10 @@ from datetime import date, tzinfo
 from pathlib import Path
 from typing import Any
 
-from pvsim import config, history, progress
+from pvsim import config
 from pvsim.dayfile import parse_file_name
 from pvsim.errors import ConfigError
-from pvsim.history import Time, instant_ns, parse_time
+from pvsim.meter import progress
 from pvsim.reading import END_NS
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="another meter's readings: check their instants and order, the PV power and the sums",
     )
-    history.add_options(
+    config.add_span_options(
         parser,
         "expect rows from then on: 2025-06-01T12:00:00, local or with +02:00, or epoch seconds",
         "expect rows before that time",
@@ -73,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
     """Check the files; 0 if all is well, 1 if not. ConfigError if a file cannot be read or is no day file."""
     simulation = config.load_simulation(options.simulation_file, None)
     time_zone = config.zone(options.timezone or simulation.timezone)
-    since_ns, until_ns = history.span_ns(options, time_zone)
-    stops = [(instant_ns(start, time_zone), instant_ns(end, time_zone)) for start, end in options.stopped]
+    since_ns, until_ns = config.span_ns(options, time_zone)
+    stops = [(config.instant_ns(start, time_zone), config.instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
     reports: list[Report] = []
     for meter_id, days in _by_meter(options.files).items():
@@ -151,8 +151,8 @@ def _option(key: config.Key) -> Callable[[str], Any]:
     return parse
 
 
-def _time_span(text: str) -> tuple[Time, Time]:
+def _time_span(text: str) -> tuple[config.Time, config.Time]:
     start, dots, end = text.partition("..")
     if not dots:
         raise ArgumentTypeError(f"{text!r} is no span of time; give two times with .. between them.")
-    return parse_time(start), parse_time(end)
+    return config.parse_time(start), config.parse_time(end)

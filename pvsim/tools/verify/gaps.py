@@ -7,8 +7,8 @@ from datetime import date, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
 
-from pvsim import progress
 from pvsim.dayfile import SLOT_NS, local_day
+from pvsim.meter import progress
 from pvsim.reading import END_NS, SECOND_NS
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.report import Gap, Report, Span

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from typing import NamedTuple
 
-from pvsim import progress
 from pvsim.dayfile import file_name
+from pvsim.meter import progress
 from pvsim.reading import SECOND_NS, fixed_text
 
 KINDS = (

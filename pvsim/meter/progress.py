@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pvsim.disk import sync_directory
 from pvsim.errors import ProgressError
 
 RESTART_NS = 90 * 10**9  # started again within this time, a meter counts as never stopped
@@ -203,15 +204,6 @@ class ProgressFile:
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._lock)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable (fsync(2): syncing a file does not sync the entry that names it)."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def file_name(specs: Iterable[str]) -> str:

@@ -5,20 +5,12 @@ A `Timeline` says up to which instant readings are due at a moment; it is pure, 
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
-from pvsim.errors import ConfigError
-from pvsim.reading import END_NS, SECOND_NS, time_text
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BAR_WIDTH = 30
-
-Time = datetime | Decimal
-"""As the user gave it: a local time or one with an offset, or seconds since the epoch."""
+from pvsim.reading import time_text
 
 
 class Timeline(NamedTuple):
@@ -70,34 +62,6 @@ class Timeline(NamedTuple):
         return f"{start}..{end}{f'x{self.speed:f}' if self.speed else ''}"
 
 
-def add_options(parser: ArgumentParser, since: str, until: str, required: bool = False) -> None:
-    """--from and --to, for `span_ns`; `since` and `until` are their help."""
-    parser.add_argument("--from", dest="since", type=parse_time, metavar="TIME", required=required, help=since)
-    parser.add_argument("--to", dest="until", type=parse_time, metavar="TIME", required=required, help=until)
-
-
-def span_ns(given: Namespace, time_zone: tzinfo | None) -> tuple[int | None, int | None]:
-    """The instants of --from and --to, None for one that is not given; ConfigError if nothing lies between them."""
-    start_ns, end_ns = (each if each is None else instant_ns(each, time_zone) for each in (given.since, given.until))
-    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise ConfigError("--from is not before --to; give the earlier time first.")
-    return start_ns, end_ns
-
-
-def parse_time(text: str) -> Time:
-    """A time as the user writes it: seconds since the epoch or ISO 8601; ArgumentTypeError if it is none."""
-    try:
-        seconds = Decimal(text)
-        if 0 <= seconds <= END_NS // SECOND_NS:
-            return seconds
-    except InvalidOperation:
-        with suppress(ValueError):
-            time = datetime.fromisoformat(text)
-            if time.year >= 1970:
-                return time
-    raise ArgumentTypeError(f"{text!r} is no time; give one such as 2025-06-01T12:00:00+02:00.")
-
-
 def parse_speed(text: str) -> Decimal:
     """How many times as fast as the clock; ArgumentTypeError if it is no such number."""
     with suppress(InvalidOperation):
@@ -105,18 +69,3 @@ def parse_speed(text: str) -> Decimal:
         if speed.is_finite() and Decimal("0.001") <= speed <= 1_000_000:
             return speed.normalize()
     raise ArgumentTypeError(f"{text!r} is no speed; give a number from 0.001 to 1000000.")
-
-
-def instant_ns(time: Time, time_zone: tzinfo | None) -> int:
-    """ns since the epoch; a time without an offset is local."""
-    if isinstance(time, Decimal):
-        return int(time * SECOND_NS)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=time_zone) if time_zone else time.astimezone()
-    return max(0, (time - _EPOCH) // timedelta(microseconds=1) * 1000)
-
-
-def bar(share: float, readings: int, seconds: float) -> str:
-    """How far it has come, for a terminal: the share of all, and the readings of the last `seconds`."""
-    done = "#" * int(share * _BAR_WIDTH)
-    return f"{share:6.1%} [{done:-<{_BAR_WIDTH}}] {readings:,} readings, {readings / max(seconds, 0.001):,.0f}/s"

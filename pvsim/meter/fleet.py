@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, UNROUTABLE, Queue, back_off
 from pvsim.config import MeterSettings
-from pvsim.history import Timeline
+from pvsim.meter.progress import Track
+from pvsim.meter.timeline import Timeline
 from pvsim.models import PowerModel
-from pvsim.progress import Track
 from pvsim.reading import END_NS, JSON, content_type, encode
 
 if TYPE_CHECKING:

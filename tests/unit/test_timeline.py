@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim import meter
+from pvsim.config import instant_ns, parse_time
 from pvsim.errors import ConfigError
-from pvsim.history import Timeline, bar, instant_ns, parse_speed, parse_time
+from pvsim.meter.service import bar
+from pvsim.meter.timeline import Timeline, parse_speed
 
 SECOND = 10**9
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from pvsim import config, history, runtime
+from pvsim import config, runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
-from pvsim.fleet import Fleet, Meter
-from pvsim.history import Timeline, bar, parse_speed
+from pvsim.meter.fleet import Fleet, Meter
+from pvsim.meter.progress import ProgressFile, Track
 from pvsim.models import load
-from pvsim.progress import ProgressFile, Track, file_name
-from pvsim.reading import expand_ids
+
+if TYPE_CHECKING:
+    from pvsim.meter import Options
 
 log = logging.getLogger("pvsim.meter")
 
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
-
-
-class Options(NamedTuple):
-    """The command line and both configuration files, read and checked."""
-
-    broker: config.BrokerSettings
-    meters: Mapping[str, config.MeterSettings]
-    progress: Path | None
-    timeline: Timeline
+_BAR_WIDTH = 30
 
 
 class Service:
@@ -193,78 +182,7 @@ class Service:
             log.error("Cannot save the progress in %s: %s. Trying again.", self._file.path, error.strerror)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of pvsim-meter."""
-    parser = argparse.ArgumentParser(
-        prog="pvsim-meter",
-        description="Simulated electricity meters that publish their readings to RabbitMQ.",
-    )
-    config.add_options(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "-nb",
-        "--nb-meter",
-        type=config.parse_nb_meter,
-        metavar="N",
-        help="publish Meter_0 … Meter_N-1 (default: nb_meter of the simulation file, else 1)",
-    )
-    which.add_argument(
-        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
-    )
-    parser.add_argument(
-        "--interval",
-        type=config.parse_interval,
-        metavar="SECONDS",
-        help="seconds between two readings of a meter (default: interval of the simulation file, else 1)",
-    )
-    history.add_options(
-        parser,
-        "publish the past from then on, as fast as it goes: 2026-01-01, local or with +02:00, or epoch seconds",
-        "end when all readings before that time are confirmed",
-    )
-    parser.add_argument(
-        "--speed",
-        type=parse_speed,
-        metavar="FACTOR",
-        help="let time go by so many times as fast, from --from or else from now on",
-    )
-    parser.add_argument(
-        "--state-dir",
-        type=Path,
-        metavar="DIR",
-        default=os.environ.get("STATE_DIRECTORY"),
-        help="keep the progress there, so that no restart leaves a gap (default: $STATE_DIRECTORY, else nowhere)",
-    )
-    runtime.add_options(parser)
-    return parser
-
-
-def prepare(given: argparse.Namespace) -> Options:
-    """Read and check everything that the user has set; ConfigError says what is wrong."""
-    simulation = config.load_simulation(given.simulation_file, given.configuration_file)
-    count = simulation.nb_meter if given.nb_meter is None else given.nb_meter
-    meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(count)])
-    meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
-    if given.interval is not None:
-        meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
-    timeline = Timeline(*history.span_ns(given, config.zone(simulation.timezone)), given.speed)
-    if timeline.is_history:  # whoever asks for the past wants all of it
-        meters = {meter_id: replace(settings, backlog_ns=None) for meter_id, settings in meters.items()}
-    specs = [*(given.meter_ids or []), *([timeline.name] if timeline.is_history else [])]
-    directory = given.state_dir and Path(given.state_dir).absolute()
-    progress = directory / file_name(specs) if directory else None
-    return Options(config.load_broker(given.configuration_file), meters, progress, timeline)
-
-
-def serve(options: Options, host: runtime.Host) -> None:
-    """Run the service until it is told to stop."""
-    Service(options, host).run()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command pvsim-meter."""
-    return runtime.execute(parser(), prepare, serve, argv)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def bar(share: float, readings: int, seconds: float) -> str:
+    """How far it has come, for a terminal: the share of all, and the readings of the last `seconds`."""
+    done = "#" * int(share * _BAR_WIDTH)
+    return f"{share:6.1%} [{done:-<{_BAR_WIDTH}}] {readings:,} readings, {readings / max(seconds, 0.001):,.0f}/s"

@@ -7,25 +7,25 @@ whose file cannot be written gives its messages back and waits, without stopping
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from pvsim import config, runtime
 from pvsim.broker import OTHER_ARGUMENTS, Broker, Delivery, Loop, Queue, arguments, back_off
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
-from pvsim.reading import decode, decode_block, expand_ids
+from pvsim.pv.setaside import SetAside
+from pvsim.reading import decode, decode_block
 from pvsim.row import format_block, format_row
-from pvsim.setaside import SetAside
+
+if TYPE_CHECKING:
+    from pvsim.pv import Options
 
 log = logging.getLogger("pvsim.pv")
 
@@ -94,15 +94,6 @@ class Meter:
         readings = decode(body, self.meter_id)
         times_ns = [reading.time_ns for reading in readings]
         return times_ns, list(map(format_row, readings, self.power(times_ns)))
-
-
-class Options(NamedTuple):
-    """The command line and both configuration files, read and checked."""
-
-    broker: config.BrokerSettings
-    meters: Mapping[str, config.PvSettings]
-    timezone: str | None
-    output_dir: Path
 
 
 class Recorder:
@@ -362,56 +353,3 @@ class Recorder:
                 self._commit()
             self._files.close()
             self._broker.close(self._loop.stop)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of pvsim-pv."""
-    parser = argparse.ArgumentParser(
-        prog="pvsim-pv",
-        description="Simulated PV systems: adds to each reading of a meter what a PV system makes.",
-    )
-    config.add_options(parser)
-    parser.add_argument(
-        "-ids",
-        "--meter-ids",
-        nargs="+",
-        metavar="ID",
-        required=True,
-        help="record these, ranges like Meter_0..499 too",
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="DIR",
-        default=os.environ.get("STATE_DIRECTORY", "."),
-        help="write the day files there (default: systemd's $STATE_DIRECTORY, else the current directory)",
-    )
-    runtime.add_options(parser)
-    return parser
-
-
-def prepare(given: argparse.Namespace) -> Options:
-    """Read and check everything that the user has set; ConfigError says what is wrong."""
-    simulation = config.load_simulation(given.simulation_file, given.configuration_file)
-    meters = {meter_id: simulation.pv(meter_id) for meter_id in expand_ids(given.meter_ids)}
-    broker = config.load_broker(given.configuration_file)
-    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
-
-
-def files(options: Options) -> int:
-    """How many files are open at a time: yesterday's, too, and some for readings of other days."""
-    return 2 * len(options.meters) + 8
-
-
-def serve(options: Options, host: runtime.Host) -> None:
-    """Run the service until it is told to stop."""
-    Recorder(options, host).run()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command pvsim-pv."""
-    return runtime.execute(parser(), prepare, serve, argv, files)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""The day files of many meters: readings go into the files of their days, and one syncfs(2) makes many durable."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, tzinfo
+from pathlib import Path
+
+from pvsim.dayfile.file import DayFile
+from pvsim.dayfile.name import SLOT_NS, local_day, slot_day
+from pvsim.disk import FileSystem, sentence, sync_directory
+from pvsim.errors import DayFileError
+
+_MANY = 8  # files, from which on one syncfs costs less than to sync each
+
+
+class DayFiles:
+    """The day files of any number of meters in one directory, at most `capacity` of them open."""
+
+    def __init__(self, directory: Path, time_zone: tzinfo | None = None, capacity: int = 512) -> None:
+        """`directory` is absolute if the working directory may change; None is the system's time zone."""
+        self._directory = directory
+        self._time_zone = time_zone
+        self._capacity = capacity
+        self._files: OrderedDict[tuple[str, date], DayFile] = OrderedDict()  # the longest unused first
+        self._unsynced: dict[DayFile, None] = {}
+        self._unlisted: set[str] = set()  # meters with files whose directory entry may not be durable
+        self._written: set[str] = set()  # meters since the last commit
+        self._failed: dict[str, DayFileError] = {}
+        self._file_system: FileSystem | None = None
+
+    def write(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Append one meter's rows, each with the instant of its reading, to the files of their days.
+
+        Returns how many were new: a reading whose row stands there is not written again. What fails is told by
+        `commit`; until then further readings of that meter are not written.
+        """
+        self._written.add(meter_id)
+        if meter_id in self._failed:
+            return 0
+        try:
+            parts = self._by_day(times_ns, rows)
+            return sum(self._append(self._file(meter_id, day), *part) for day, part in parts.items())
+        except DayFileError as error:
+            self._failed[meter_id] = error
+            return 0
+
+    def commit(self) -> dict[str, DayFileError]:
+        """Make durable what was written since the last commit; return the meters that failed, and why.
+
+        All readings of the other meters stand in their files now, durable, whether they were new or not.
+        """
+        self._sync_files()
+        if self._unlisted:
+            self._sync_directory()
+        failed, self._failed = self._failed, {}
+        self._written.clear()
+        return failed
+
+    def close(self) -> None:
+        """Close all files, without a commit."""
+        for file in self._files.values():
+            file.close()
+        if self._file_system:
+            self._file_system.close()
+            self._file_system = None
+        for each in (self._files, self._unsynced, self._written, self._failed):
+            each.clear()
+
+    def _by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+        slots = {time_ns // SLOT_NS for time_ns in times_ns}
+        days = {slot_day(slot, self._time_zone) for slot in slots}
+        if len(days) == 1:
+            return {days.pop(): (times_ns, rows)}
+        parts: dict[date, tuple[list[int], list[str]]] = {}
+        for time_ns, row in zip(times_ns, rows, strict=True):
+            part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
+            part[0].append(time_ns)
+            part[1].append(row)
+        return dict(parts)
+
+    def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        count = file.append(times_ns, rows)
+        if file.unsynced:
+            self._unsynced[file] = None
+        return count
+
+    def _file(self, meter_id: str, day: date) -> DayFile:
+        key = (meter_id, day)
+        file = self._files.get(key)
+        if file is None or not file.usable():
+            self._files.pop(key, None)
+            self._make_room()
+            if not self._file_system:  # before anything is written that it is to vouch for
+                self._file_system = FileSystem(self._directory)
+            self._unlisted.add(meter_id)  # its creator may have been killed before the directory was synced
+            file = self._files[key] = DayFile(self._directory, meter_id, day)
+        self._files.move_to_end(key)
+        return file
+
+    def _make_room(self) -> None:
+        while len(self._files) >= self._capacity:
+            _, file = self._files.popitem(last=False)
+            self._sync(file)
+            file.close()
+            self._unsynced.pop(file, None)
+
+    def _sync_files(self) -> None:
+        if (
+            len(self._unsynced) >= _MANY
+            and self._file_system
+            and self._file_system.sync([file.device for file in self._unsynced])
+        ):
+            for file in self._unsynced:
+                file.set_synced()
+        else:
+            for file in self._unsynced:
+                self._sync(file)
+        self._unsynced.clear()
+
+    def _sync(self, file: DayFile) -> None:
+        try:
+            file.sync()
+        except DayFileError as error:
+            self._failed.setdefault(file.meter_id, error)
+
+    def _sync_directory(self) -> None:
+        try:
+            sync_directory(self._directory)
+            self._unlisted.clear()
+        except OSError as error:
+            failure = DayFileError(sentence("write", self._directory, error))
+            self._failed = dict.fromkeys(self._unlisted & self._written, failure) | self._failed

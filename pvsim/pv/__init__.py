@@ -1,0 +1,72 @@
+"""The PV service, pvsim-pv: its command line, and its parts put together."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pvsim import config, runtime
+from pvsim.reading import expand_ids
+
+
+class Options(NamedTuple):
+    """The command line and both configuration files, read and checked."""
+
+    broker: config.BrokerSettings
+    meters: Mapping[str, config.PvSettings]
+    timezone: str | None
+    output_dir: Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of pvsim-pv."""
+    parser = argparse.ArgumentParser(
+        prog="pvsim-pv",
+        description="Simulated PV systems: adds to each reading of a meter what a PV system makes.",
+    )
+    config.add_options(parser)
+    parser.add_argument(
+        "-ids",
+        "--meter-ids",
+        nargs="+",
+        metavar="ID",
+        required=True,
+        help="record these, ranges like Meter_0..499 too",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("STATE_DIRECTORY", "."),
+        help="write the day files there (default: systemd's $STATE_DIRECTORY, else the current directory)",
+    )
+    runtime.add_options(parser)
+    return parser
+
+
+def prepare(given: argparse.Namespace) -> Options:
+    """Read and check everything that the user has set; ConfigError says what is wrong."""
+    simulation = config.load_simulation(given.simulation_file, given.configuration_file)
+    meters = {meter_id: simulation.pv(meter_id) for meter_id in expand_ids(given.meter_ids)}
+    broker = config.load_broker(given.configuration_file)
+    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
+
+
+def files(options: Options) -> int:
+    """How many files are open at a time: yesterday's, too, and some for readings of other days."""
+    return 2 * len(options.meters) + 8
+
+
+def serve(options: Options, host: runtime.Host) -> None:
+    """Run the service until it is told to stop."""
+    from pvsim.pv.recorder import Recorder  # with pika, which who asks for --help need not wait for
+
+    Recorder(options, host).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command pvsim-pv."""
+    return runtime.execute(parser(), prepare, serve, argv, files)
