@@ -13,8 +13,9 @@ from typing import Any, TextIO
 from pvsim.config import ini
 from pvsim.config.tables import LocalClock
 from pvsim.errors import ConfigError
-from pvsim.models.replay import WEEK, YEAR, Profile, covered_days, usual_loop
+from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read
+from pvsim.profiles.series import MOST_MILLIWATTS
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ def with_profile(parameters: Mapping[str, Any], progress: Progress) -> dict[str,
     profile = _profile(path, wishes, progress)
     clock = LocalClock(zone) if zone and zone not in _UTC else None
     _check_loop(path, profile, loop, clock)
+    largest = max(max(profile.milliwatts), -min(profile.milliwatts)) * rest["scale_parts"] // PARTS
+    if largest > MOST_MILLIWATTS:
+        raise ConfigError(f"{ini.shown_path(path)} has, times scale, more than 10^12 W; give a smaller scale.")
     return {"profile": profile, "clock": clock, **rest}
 
 

@@ -55,6 +55,15 @@ class Head(NamedTuple):
     are_instants: bool
 
 
+class Line(NamedTuple):
+    """A line below a header: `unit_cells` are those of a row of units above it."""
+
+    number: int
+    cells: list[str]
+    unit_cells: list[str]
+    is_after_blank: bool
+
+
 class Failure(NamedTuple):
     """Why a line is not the header; the last one of the highest rank is told."""
 
@@ -126,11 +135,11 @@ def _try(lines: Sequence[str], at: int, text: str, delimiter: str, wishes: Wishe
         return None
     if len(names) < 2 or not rows:
         return None
-    number, cells, unit_cells = rows[0]
+    number, cells, unit_cells, _ = rows[0]
     named = next((name for name in (wishes.column, *_wished_times(names, wishes)) if name and name not in names), "")
     candidates = _moments(names, cells, wishes)
     looks_right = bool(candidates) or any(name.lower() in times.NAMES for name in names)
-    if any(times.is_moment(names[each], wishes.time_format) for each in range(len(names))):
+    if any(times.is_moment(name, wishes.time_format) or times.is_unclear(name) for name in names):
         return Failure(0, at + 1, "has no header; give one with the names of the columns.")
     if named:
         return (
@@ -168,15 +177,23 @@ def _named(names: list[str], candidates: list[int]) -> list[str]:
     return [name for at, name in enumerate(names) if name and at not in candidates] or ["none: there is no other"]
 
 
-def _check_rows(
-    names: list[str], times_at: tuple[int, ...], rows: list[tuple[int, list[str], list[str]]], wishes: Wishes
-) -> None:
-    """A preamble may have a date in one line; data have a time in each."""
-    for number, cells, _ in rows:
-        text = " ".join(cells[at] for at in times_at if at < len(cells))
-        looks_so = times.is_moment(text, wishes.time_format) or times.is_number(text) or times.is_unclear(text)
-        if fits(cells, names) and not looks_so and not is_foot(cells[0]):
-            raise BadProfile(f"line {number}: {shown(text)} is no time; give one such as {times.RIGHT}.")
+def _check_rows(names: list[str], times_at: tuple[int, ...], rows: list[Line], wishes: Wishes) -> None:
+    """A preamble may have a date in one line; data have a time in each. Below an empty line there may be notes."""
+    are_numbers = False
+    for count, row in enumerate(rows):
+        text = " ".join(row.cells[at] for at in times_at if at < len(row.cells))
+        looks_so = times.is_moment(text, wishes.time_format) or times.is_unclear(text)
+        if count == 0:
+            are_numbers = times.is_number(text)
+        if (
+            looks_so
+            or (are_numbers and times.is_number(text))
+            or is_foot(row.cells[0])
+            or (row.is_after_blank and count > 1)
+        ):
+            continue
+        if fits(row.cells, names):
+            raise BadProfile(f"line {row.number}: {shown(text)} is no time; give one such as {times.RIGHT}.")
 
 
 def _wished_times(names: list[str], wishes: Wishes) -> list[str]:
@@ -190,18 +207,24 @@ def _wished_times(names: list[str], wishes: Wishes) -> list[str]:
     return both + ([wishes.where[0]] if wishes.where else [])
 
 
-def _data(lines: Sequence[str], at: int, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
-    """The lines after a header that may be data: number, cells, and the cells of a row of units before them."""
+def _data(lines: Sequence[str], at: int, delimiter: str) -> Iterator[Line]:
+    """The lines after a header that may be data."""
     unit_cells: list[str] = []
-    is_first = True
+    is_first, is_after_blank = True, False
     for number, line in enumerate(lines[at + 1 :], at + 2):
-        if is_blank(line) or line.startswith("#"):
+        is_after_blank = is_after_blank or (is_blank(line) and not is_first)
+        if is_blank(line) or line.startswith("#") or line.strip() == lines[at].strip():
             continue
-        cells = split(line, delimiter)
-        if is_first and is_row_of_units(cells):
-            is_first, unit_cells = False, cells
+        try:
+            cells = split(line, delimiter)
+        except BadProfile:
+            if is_first:
+                raise
+            return  # who reads the rows tells of it
+        if is_first and not unit_cells and is_row_of_units(cells):
+            unit_cells = cells
             continue
-        yield number, cells, unit_cells
+        yield Line(number, cells, unit_cells, is_after_blank)
         is_first = False
 
 

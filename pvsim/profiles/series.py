@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _YEARS_APART_NS = 300 * DAY_NS
 _HOUR_NS = 3600 * SECOND_NS
-_MOST_MILLIWATTS = 10**12  # a GW, and 1000 times that can still be sent
+MOST_MILLIWATTS = 10**15  # which can still be sent
 _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
 
@@ -49,9 +49,9 @@ def finish(body: Body, wishes: Wishes) -> Profile:
         end_ns = _make_powers(body, wishes)
     milliwatts = body.values
     largest = max(max(milliwatts), -min(milliwatts))
-    if largest > _MOST_MILLIWATTS:
+    if largest > MOST_MILLIWATTS:
         raise BadProfile(
-            f"has a power of {largest // 10**6:,} kW; {_MOST_MILLIWATTS // 10**6:,} kW are the most. Give the right"
+            f"has a power of {largest // 10**6:,} kW; {MOST_MILLIWATTS // 10**6:,} kW are the most. Give the right"
             " unit: W, kW, MW, Wh, kWh, or Wh total, kWh total for a counter."
         )
     return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))

@@ -1,4 +1,4 @@
-"""Files as people have them: each of `cases` is one trait of real ones, and replays as it was meant, or says why not."""
+"""Files as people have them: each of `cases` is one trait of real ones, and replays as meant, or says why not."""
 
 from __future__ import annotations
 
