@@ -102,7 +102,7 @@ def fits(cells: Sequence[str], names: Sequence[str]) -> bool:
 
 def find(lines: Sequence[str], wishes: Wishes) -> Head:
     """The header in the first lines of a file, or BadProfile."""
-    failures = []
+    failures: list[Failure] = []
     for with_comments in (False, True):
         for at, line in enumerate(lines):
             text = line.lstrip("#").strip() if with_comments else line

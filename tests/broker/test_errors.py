@@ -41,9 +41,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     tls = authority.furnish(directory / "tls", ["localhost"])
     with Node(tls=tls, plugins=["rabbitmq_auth_mechanism_ssl"], conf=EXTERNAL) as node:
         node.ctl("add_vhost", "second")
+        node.ctl("add_vhost", "full")
+        node.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
         for user, write, read in ("pvsim", ".*", ".*"), ("mute", "^$", ".*"), ("deaf", ".*", "^Free"):
             node.ctl("add_user", user, PASSWORD)
             node.ctl("set_permissions", user, ".*", write, read)
+        node.ctl("set_permissions", "-p", "full", "pvsim", ".*", ".*", ".*")
         node.ctl("add_user", "poor", PASSWORD)
         node.ctl("set_permissions", "poor", "^$", "^$", "^$")
         yield World(node, authority, directory)
@@ -83,6 +86,12 @@ FAILING = [
         "Refused virtual host 'second' by the broker at {address}; look at virtual_host in {file}, and at"
         " rabbitmqctl list_permissions -p second.",
         id="refused virtual host",
+    ),
+    pytest.param(
+        f"{PLAIN}username = pvsim\nvirtual_host = full\n",
+        "virtual host",
+        "connection limit (0) is reached",
+        id="connection limit",
     ),
     pytest.param(
         f"{PLAIN}username = poor\n",

@@ -98,8 +98,7 @@ def meaning(dialect: Dialect, text: str) -> dict[int, int] | None:
     """The powers by instant that the file replays to; None if it is refused."""
     try:
         profile = read([text], Wishes(**dialect.keys))  # type: ignore[arg-type]
-    except BadProfile as error:
-        assert str(error).endswith(".")
+    except BadProfile:
         return None
     return {at // SECOND: power for at, power in zip(profile.times, profile.milliwatts, strict=True)}
 
@@ -115,8 +114,8 @@ def test_as_it_was_written(file: tuple[Dialect, list[int], list[int], list[str]]
 
 BREAKS = [
     "empty line", "bare delimiters", "comment", "note", "header again", "cell more", "cell less", "point for comma",
-    "comma for point", "other delimiter", "quotes", "row twice", "swap", "total", "torn", "letter", "missing", "other time",
-    "thousands", "space", "trailing", "unit", "sign", "units row", "day alone", "half time",
+    "comma for point", "other delimiter", "quotes", "row twice", "swap", "total", "torn", "letter", "missing",
+    "other time", "thousands", "space", "trailing", "unit", "sign", "units row", "day alone", "half time",
 ]  # fmt: skip
 
 
