@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
-from pvsim.meter.progress import file_name
+from pvsim.meter.progressfiles import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
 from pvsim.reading import expand_ids
 
