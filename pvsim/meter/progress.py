@@ -36,7 +36,7 @@ class Track:
     confirmed_ns: every reading up to this instant is confirmed by the broker (or was never to be made);
     settled_ns: so long confirmed that a broker that is killed does not forget it any more;
     declared_ns: where the meter was when its queue was declared, and so the oldest that the queue can hold;
-    sent_ns: the last instant that was ever sent, confirmed or not;
+    sent_ns: the last instant that may have been sent, confirmed or not;
     made_with: what its readings come from, None if nobody knows;
     floor_ns: up to this instant they came from something else, and none is sent again;
     gaps: (stopped, started] when the meter was told to stop; stopped_ns: when it was told to, if it still is.
@@ -117,12 +117,13 @@ class Track:
         """
         if made_with == self.made_with:
             return False
-        may_be_sent_ns = now_ns if self.made_with is not None and self.stopped_ns is None else 0
-        is_change = self.made_with is not None
+        is_known = self.made_with is not None
+        if is_known and self.stopped_ns is None:
+            self.sending(now_ns)
         self.made_with = made_with
-        self.floor_ns = max(self.floor_ns, self.confirmed_ns, self.sent_ns, may_be_sent_ns)
+        self.floor_ns = max(self.floor_ns, self.confirmed_ns, self.sent_ns)
         self.skip_to(self.floor_ns)
-        return is_change
+        return is_known
 
     def stop(self, now_ns: int) -> None:
         """The meter is told to stop: its last reading is that of `now_ns`, confirmed yet or not."""
@@ -131,8 +132,11 @@ class Track:
     def start(self, now_ns: int, has_stops: bool = True) -> None:
         """The meter starts again: after a stop with a gap, if it `has_stops`; after a quick restart or a crash without.
 
-        Nobody watched the broker meanwhile, so what was not settled is sent again, but for an instant restart.
+        Nobody watched the broker meanwhile, so what was not settled is sent again, but for an instant restart. After a
+        crash nobody knows what was sent since progress was last saved: perhaps all up to now.
         """
+        if self.stopped_ns is None:
+            self.sending(now_ns)
         if self.stopped_ns is None or not 0 <= now_ns - self.stopped_ns < INSTANT_NS:
             self.go_back()
         if has_stops and self.stopped_ns is not None and now_ns - self.stopped_ns > RESTART_NS:
