@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.certificates import Authority, Span
 from tests.broker.conftest import Service, Services, wait_until
 
@@ -30,8 +31,8 @@ class World(NamedTuple):
     directory: Path
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="session")
+def built_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """User `pvsim` may do everything in /, `poor` nothing, `mute` anything but publish, `deaf` consume some queues."""
     directory = tmp_path_factory.mktemp("certificates")
     authority = Authority(directory)
@@ -47,6 +48,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         node.ctl("add_user", "poor", PASSWORD)
         node.ctl("set_permissions", "poor", "^$", "^$", "^$")
         yield World(node, authority, directory)
+
+
+@pytest.fixture
+def world(built_world: World) -> World:
+    """The world, without queues."""
+    shell.delete_queues(built_world.node)
+    return built_world
 
 
 PLAIN = f"host = localhost\nport = {{port}}\npassword = {PASSWORD}\n"
