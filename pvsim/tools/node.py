@@ -376,15 +376,15 @@ def _claim_port(port: int) -> tuple[int, socket.socket]:
 
 
 def _look_for_loopback() -> None:
-    """PvsimError where nobody can listen on this machine's own address."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, 0))
-        except OSError as error:
-            what = os.strerror(error.errno or errno.EINVAL)
-            raise PvsimError(
-                f"Nobody can listen on {HOST} here: {what}; run: ip address add {HOST}/8 dev lo && ip link set lo up"
-            ) from None
+    """PvsimError where this machine cannot reach itself."""
+    try:
+        with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()):
+            pass
+    except OSError as error:
+        what = os.strerror(error.errno or errno.EINVAL)
+        raise PvsimError(
+            f"This machine cannot reach itself at {HOST}: {what}; run: ip link set lo up, and ip address show lo"
+        ) from None
 
 
 def _is_free(port: int) -> bool:

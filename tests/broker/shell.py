@@ -123,6 +123,13 @@ def delete_queues(node: Node) -> None:
     ask(node, _DELETE)
 
 
+def add_user(node: Node, name: str, password: str, configure: str, write: str, read: str) -> None:
+    """Make a user, with what it may do in the virtual host `/`."""
+    ask(node, f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password}">>, <<"tests">>)')
+    may = f'<<"/">>, <<"{configure}">>, <<"{write}">>, <<"{read}">>'
+    ask(node, f'rabbit_auth_backend_internal:set_permissions(<<"{name}">>, {may}, <<"tests">>)')
+
+
 def make_new(node: Node) -> None:
     """Whatever has happened to a node: it runs, and has nothing but what a new one has."""
     node.resume()

@@ -23,6 +23,15 @@ PASSWORD = "ge#heim 3.1415"
 EXTERNAL = "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\nssl_cert_login_from = common_name\n"
 
 
+# Their names, and what they may configure, write and read.
+USERS = [
+    ("pvsim", ".*", ".*", ".*"),
+    ("mute", ".*", "^$", ".*"),
+    ("deaf", ".*", ".*", "^Free"),
+    ("poor", "^$", "^$", "^$"),
+]
+
+
 class World(NamedTuple):
     """A node with TLS, users and virtual hosts, and whom it trusts."""
 
@@ -42,11 +51,8 @@ def built_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     tls = authority.furnish(directory / "tls", ["localhost"])
     with Node(tls=tls, plugins=["rabbitmq_auth_mechanism_ssl"], conf=EXTERNAL) as node:
         node.ctl("add_vhost", "second")
-        for user, write, read in ("pvsim", ".*", ".*"), ("mute", "^$", ".*"), ("deaf", ".*", "^Free"):
-            node.ctl("add_user", user, PASSWORD)
-            node.ctl("set_permissions", user, ".*", write, read)
-        node.ctl("add_user", "poor", PASSWORD)
-        node.ctl("set_permissions", "poor", "^$", "^$", "^$")
+        for user, *permissions in USERS:
+            shell.add_user(node, user, PASSWORD, *permissions)
         yield World(node, authority, directory)
 
 
