@@ -225,10 +225,15 @@ def check(services: Services) -> Service:
     return tool
 
 
+def plain(text: str) -> str:
+    """A text without the word by which newer brokers name the permission that they miss."""
+    return re.sub(r"(configure|write|read) (?=access to )", "", text)
+
+
 def in_one_go(told: Told, meter: Service, sentence: str) -> None:
     """Both log and status have a sentence."""
-    wait_until(lambda: sentence in meter.output, 20, f"{sentence} in the log:\n{meter.output}")
-    wait_until(lambda: sentence[:-1] in told.status, 10, f"{sentence} in the status: {told.status}")
+    wait_until(lambda: sentence in plain(meter.output), 20, f"{sentence} in the log:\n{meter.output}")
+    wait_until(lambda: sentence[:-1] in plain(told.status), 10, f"{sentence} in the status: {told.status}")
 
 
 @pytest.mark.parametrize("text", WORKING)
@@ -266,7 +271,7 @@ def test_what_fails(world: World, services: Services, told: Told, text: str, ste
     assert tool.process.returncode == 1
     queue = re.search(r"pvsim\.check\.\w+", tool.output)
     named = sentence.format(address=address, file=file, directory=world.directory, queue=queue[0] if queue else "")
-    assert re.search(f"  FAILED  {step or '.*'}: .*{re.escape(named)}", tool.output), tool.output
+    assert re.search(f"  FAILED  {step or '.*'}: .*{re.escape(named)}", plain(tool.output)), tool.output
     assert meter.is_running
     assert meter.stop() == 0
     assert "Traceback" not in services.all_output()
@@ -284,8 +289,8 @@ def test_no_permission_to_consume(world: World, services: Services, told: Told) 
     in_one_go(told, pv, what)
     count = len(services.wait_for_rows("Free", 1))
     services.wait_for_rows("Free", count + 8)
-    assert f"1 waiting: {what}" in told.status
-    assert pv.output.count(what) == 1
+    assert f"1 waiting: {what}" in plain(told.status)
+    assert plain(pv.output).count(what) == 1
     assert pv.output.count("Connected to") == 2
     assert re.search("FAILED  use: .*refused for user 'deaf'", check(services).output)
     world.node.ctl("set_permissions", "deaf", ".*", ".*", ".*")
