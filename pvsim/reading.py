@@ -31,6 +31,7 @@ REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can 
 _ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _SPACE = re.compile(r"\s*")
 _RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", re.ASCII)
+_NUMBER_AT_END = re.compile(r"(\d+)$", re.ASCII)
 _MAX_RANGE = 100_000
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 _POWER_STEP = Decimal("1e-30")
@@ -82,6 +83,34 @@ def _expand(text: str) -> Iterable[str]:
     return (f"{prefix}{number:0{width}}" for number in range(int(first), int(last) + 1))
 
 
+def shown_ids(meter_ids: Sequence[str]) -> str:
+    """Ids for people: up to ten as a list, more as the ranges that they make (`Meter_0..499`), ten of those at most."""
+    if len(meter_ids) <= 10:
+        return str(list(meter_ids))
+    runs: list[list[str]] = []
+    for meter_id in meter_ids:
+        if runs and meter_id == _next_id(runs[-1][-1]):
+            runs[-1].append(meter_id)
+        else:
+            runs.append([meter_id])
+    texts = [_run_text(run) for run in runs[:10]]
+    more = sum(map(len, runs[10:]))
+    return f"{', '.join(texts)}{f' and {more} more' if more else ''}"
+
+
+def _run_text(run: list[str]) -> str:
+    return run[0] if len(run) == 1 else f"{run[0]}..{_NUMBER_AT_END.split(run[-1])[1]}"
+
+
+def _next_id(meter_id: str) -> str:
+    """The id whose number at the end is one more; it keeps the digits of one that begins with zeros. Nothing: none."""
+    match = _NUMBER_AT_END.search(meter_id)
+    if not match:
+        return ""
+    width = len(match[0]) if match[0].startswith("0") else 0
+    return f"{meter_id[: match.start()]}{int(match[0]) + 1:0{width}}"
+
+
 def fixed_text(scaled: int, decimals: int) -> str:
     """The shortest exact decimal text of `scaled` / 10**`decimals`: (1234500, 3) is 1234.5."""
     whole, part = divmod(abs(scaled), 10**decimals)
@@ -89,21 +118,30 @@ def fixed_text(scaled: int, decimals: int) -> str:
     return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
 
 
-_THOUSANDTHS = [fixed_text(each, 3)[1:] for each in range(1000)]  # "", ".001", …, ".999"
+def power_text(scaled: int, decimals: int) -> str:
+    """The same, always with a decimal point: (8000000, 3) is 8000.0.
+
+    Readers that guess a column's type from its first rows would take a night of 0 for integers.
+    """
+    text = fixed_text(scaled, decimals)
+    return text if "." in text else f"{text}.0"
+
+
+_THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
 _PADDED = [f".{each:03}" for each in range(1000)]
 
 
 def watts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with three decimals of each."""
+    """`power_text` with three decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 3) for each in milliwatts]
+        return [power_text(each, 3) for each in milliwatts]
     return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
 
 
 def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with six decimals of each."""
+    """`power_text` with six decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 6) for each in milliwatts]
+        return [power_text(each, 6) for each in milliwatts]
     return [
         f"{each // 1_000_000}{_PADDED[each // 1000 % 1000]}{_THOUSANDTHS[each % 1000][1:]}"
         if each % 1000
@@ -118,11 +156,13 @@ def times_texts(times_ns: Sequence[int]) -> list[str]:
 
 
 def decimal_text(value: Decimal) -> str:
-    """The shortest exact plain text of a finite number: no exponent, no trailing zeros, no minus zero."""
+    """The shortest exact plain text of a finite number with a decimal point: no exponent, no minus zero."""
     text = f"{value:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    if text == "-0":
+        return "0.0"
+    return text if "." in text else f"{text}.0"
 
 
 def time_text(time_ns: int) -> str:

@@ -26,7 +26,7 @@ def test_three_meters_give_three_files(node: Node, services: Services) -> None:
     assert meter.stop(signal.SIGINT) == 0
     assert pv.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 5
-    assert "INFO:pvsim.meter:Meter created: ['Meter_0', 'Meter_1', 'Meter_2']" in meter.output
+    assert "pvsim-meter: Meter created: ['Meter_0', 'Meter_1', 'Meter_2']" in meter.output
     for meter_id in ids:
         (file,) = services.directory.glob(f"{meter_id}-????-??-??.csv")
         assert file.read_text().splitlines()[0] == HEADER
@@ -66,8 +66,8 @@ def test_a_message_of_somebody_else_becomes_a_row(node: Node, services: Services
     wait_until(lambda: len(services.rows("M")) == 3, 10, "three rows")
     assert [line[:3] for line in services.rows("M")] == [
         ["M", "1700000000.5", "0.1"],
-        ["M", "1700000001", "1"],
-        ["M", "1700000002", "2"],
+        ["M", "1700000001", "1.0"],
+        ["M", "1700000002", "2.0"],
     ]
 
 

@@ -9,7 +9,15 @@ import pytest
 from tests.package.machine import Machine
 
 COMMANDS = ("pvsim", "pvsim-meter", "pvsim-pv")
-PAGES = (*COMMANDS, "pvsim-broker.ini", "pvsim-simulation.ini", "pvsim-dayfile")
+PAGES = (
+    *COMMANDS,
+    "pvsim-broker.ini",
+    "pvsim-simulation.ini",
+    "pvsim-dayfile",
+    "pvsim-cluster",
+    "pvsim-faults",
+    "pvsim-performance",
+)
 
 
 def man(machine: Machine, page: str) -> str:
@@ -75,6 +83,32 @@ def test_tab_completes(installed: Machine, line: str, wanted: str) -> None:
     """
     installed.root.joinpath("root/complete").write_text(script, "utf-8")
     assert installed.run("bash /root/complete") == wanted
+
+
+@pytest.mark.parametrize(
+    "line, wanted",
+    [
+        ("pvsim v", "verify"),
+        ("pvsim verify --stop", "--stopped"),
+        ("pvsim-meter --interv", "--interval"),
+        ("pvsim-meter --log-level W", "WARNING"),
+        ("pvsim-pv -conf /etc/pvsim/bro", "/etc/pvsim/broker.ini"),
+    ],
+)
+def test_fish_completes(installed: Machine, line: str, wanted: str) -> None:
+    assert installed.run(f"fish -c 'complete -C \"{line}\"' | cut -f1") == wanted
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_zsh_offers_every_option(installed: Machine, command: str) -> None:
+    """In a completion that zsh finds by itself and can read."""
+    path = f"/usr/share/zsh/vendor-completions/_{command}"
+    installed.run(
+        f"zsh -n {path} && zsh -c 'autoload -U compinit && compinit -u && [[ $_comps[{command}] = _{command} ]]'"
+    )
+    script = installed.run(f"cat {path}")
+    for option in options(help_of(installed, command)):
+        assert re.search(rf'["{{,]{re.escape(option)}["}},\[]', script), option
 
 
 @pytest.mark.parametrize("name", ["broker.ini", "simulation.ini"])
