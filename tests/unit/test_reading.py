@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from pvsim.errors import IdError, NotAReading
 from pvsim.reading import (
+    DAY_NS,
     END_NS,
     MAX_BODY_BYTES,
+    MAX_DAYS,
+    MAX_READINGS,
+    SECOND_NS,
     Reading,
     block,
     check_id,
@@ -25,7 +29,7 @@ from pvsim.reading import (
     expand_ids,
     fixed_text,
     kilowatts_texts,
-    power_text,
+    most_readings,
     shown_ids,
     time_text,
     times_texts,
@@ -39,11 +43,11 @@ GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
 # instants in ns, milliwatts, the body: one table for both directions
 WIRE = [
     ([START * SECOND], [1_234_567], b'{"meter_id": "M", "value": 1234.567, "time_s": 1700000000}'),
-    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0.0, "time_s": 1700000000}'),
+    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0, "time_s": 1700000000}'),
     (
         [START * SECOND + 250_000_000],
         [9_000_000],
-        b'{"meter_id": "M", "value": 9000.0, "time_s": 1700000000.25}',
+        b'{"meter_id": "M", "value": 9000, "time_s": 1700000000.25}',
     ),
     (
         [START * SECOND, (START + 1) * SECOND],
@@ -82,7 +86,7 @@ def test_block(pairs: list[tuple[int, int]]) -> None:
     assert decode_block(encode("M", instants, milliwatts), "M") == block(instants, milliwatts)
 
 
-_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20.0, "time_s": 2}'
+_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20, "time_s": 2}'
 
 
 @given(
@@ -104,7 +108,7 @@ def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
         b"",
         b"}",
         b'{"meter_id": "N", "value": 1, "time_s": 1}',
-        b'{"meter_id": "M", "value": 1, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1.0, "time_s": 1}',
         b'{"meter_id": "M", "value": 0.0004, "time_s": 1}',
         b'{"meter_id": "M", "value": 1e3, "time_s": 1}',
         b'{"meter_id": "M", "value": -0, "time_s": 1}',
@@ -128,11 +132,11 @@ def test_no_block(body: bytes) -> None:
 @given(st.lists(st.integers(-(10**16), 10**16)))
 def test_columns(numbers: list[int]) -> None:
     """A column has the texts that its numbers have one by one."""
-    assert watts_texts(numbers) == [power_text(each, 3) for each in numbers]
-    assert kilowatts_texts(numbers) == [power_text(each, 6) for each in numbers]
+    assert watts_texts(numbers) == [fixed_text(each, 3) for each in numbers]
+    assert kilowatts_texts(numbers) == [fixed_text(each, 6) for each in numbers]
     positive = [abs(each) for each in numbers]
-    assert watts_texts(positive) == [power_text(each, 3) for each in positive]
-    assert kilowatts_texts(positive) == [power_text(each, 6) for each in positive]
+    assert watts_texts(positive) == [fixed_text(each, 3) for each in positive]
+    assert kilowatts_texts(positive) == [fixed_text(each, 6) for each in positive]
     assert times_texts(positive) == [time_text(each) for each in positive]
 
 
@@ -194,7 +198,9 @@ RUBBISH = [
     (GOOD + GOOD + b'{"meter_id": "M", "value": 1, "time_s": NaN}', "NaN"),
     (b'{"meter_id": "M", "value": 1\n"time_s": 1}', "JSON"),
     (GOOD * (MAX_BODY_BYTES // len(GOOD) + 1), "bytes"),
-    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 10_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "more than 20,000 readings"),
+    (b"1 " * 2_000_000, "more than 20,000 readings"),
 ]
 
 
@@ -204,6 +210,33 @@ def test_rubbish(body: bytes, reason: str) -> None:
     with pytest.raises(NotAReading, match=reason) as caught:
         decode(body, "M")
     assert len(str(caught.value)) <= 200
+
+
+@pytest.mark.parametrize("change", [b", ", b",  "])
+def test_days_and_readings_of_a_message(change: bytes) -> None:
+    """What one message may bring is bounded, in the form that pvsim sends and in any other."""
+    for instants, is_good in (
+        (range(0, MAX_DAYS * DAY_NS, DAY_NS), True),
+        (range(0, (MAX_DAYS + 1) * DAY_NS, DAY_NS), False),
+        (range(0, MAX_READINGS * SECOND_NS, SECOND_NS), True),
+        (range(0, (MAX_READINGS + 1) * SECOND_NS, SECOND_NS), False),
+    ):
+        body = encode("M", instants, [1] * len(instants)).replace(b", ", change)
+        assert (decode_block(body, "M") is None) == (not is_good or change != b", ")
+        if is_good:
+            assert [reading.time_ns for reading in decode(body, "M")] == list(instants)
+        else:
+            with pytest.raises(NotAReading, match="in one message"):
+                decode(body, "M")
+
+
+@pytest.mark.parametrize("interval_s", [0.001, 0.25, 1, 60, 900, 3600, 86400])
+def test_what_meters_send_is_within_bounds(interval_s: float) -> None:
+    """The largest message of a meter passes at every interval, and by default each one has 997 readings at least."""
+    interval_ns = int(interval_s * SECOND_NS)
+    most = most_readings(interval_ns)
+    instants = range(interval_ns, interval_ns * (most + 1), interval_ns)
+    assert len(decode(encode("M", instants, [1] * most), "M")) == most >= 997
 
 
 @given(st.binary(max_size=300))
@@ -298,9 +331,9 @@ def test_fixed_text(scaled: int, decimals: int, text: str) -> None:
 @pytest.mark.parametrize(
     "given_text, text",
     [
-        ("5.00", "5.0"),
-        ("1E+3", "1000.0"),
-        ("-0.0", "0.0"),
+        ("5.00", "5"),
+        ("1E+3", "1000"),
+        ("-0.0", "0"),
         ("0.30000000000000004", "0.30000000000000004"),
         ("1e-30", f"0.{'0' * 29}1"),
     ],
