@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from pvsim import __version__
 from pvsim.errors import ConfigError, PvsimError
+from pvsim.foreign import printable
 
 UMASK = 0o027  # the group may read day files, others may not
 OTHER_FILES = 64  # that a service has open besides those that it asks for
@@ -111,7 +112,7 @@ def _fail(program: str, host: Host, error: Exception) -> int:
     else:
         status, sentence, traceback = 1, f"ended by an unexpected {type(error).__name__}: {error}", error
     logging.getLogger(program).error(sentence, exc_info=traceback)
-    host.tell_terminal(status, f"{program}: {sentence}\n")
+    host.tell_terminal(status, f"{program}: {printable(sentence)}\n")
     return status
 
 
@@ -170,7 +171,7 @@ class Host:
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; sent when it has changed."""
-        text = " ".join(text.split())[:1000]  # systemd ignores messages over 4096 bytes
+        text = printable(" ".join(text.split()))[:1000]  # systemd ignores messages over 4096 bytes
         if text != self._last_status:
             self._last_status = text
             self._notify(f"STATUS={text}")
@@ -334,7 +335,7 @@ class _Lines(logging.Formatter):
         self._journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
-        text = record.message.replace("\n", "\\n")
+        text = printable(record.message)
         return text if self._journal else f"{self._program}: {self._mark(record)}{text}"
 
     def _mark(self, record: logging.LogRecord) -> str:
@@ -344,9 +345,24 @@ class _Lines(logging.Formatter):
         return f"{level}{record.name}: " if record.levelno == logging.DEBUG else level
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = _printable_lines(super().format(record))
         mark = f"<{_PRIORITIES.get(record.levelno, 6)}>" if self._journal else ""
         return mark + text.replace("\n", f"\n{mark}")
+
+
+class _Plain(logging.Formatter):
+    """For a handler that sends the priority itself."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable_lines(super().format(record))
+
+
+def _printable_lines(text: str) -> str:
+    """What follows the first line of a record is a traceback, whose lines stay lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class _Syslog(logging.Handler):
@@ -360,7 +376,7 @@ class _Syslog(logging.Handler):
         syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record).replace("\0", "\\0"))
+        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record))
 
 
 def _log_to_stderr(program: str, level: str) -> None:
@@ -381,9 +397,10 @@ def _log_from_inside(program: str, detach: bool) -> None:
             from systemd.journal import JournalHandler
 
             handler = JournalHandler(SYSLOG_IDENTIFIER=program)
+            handler.setFormatter(_Plain())
     elif detach and not _is_file(sys.stderr.fileno()):
         handler = _Syslog(program)
-        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+        handler.setFormatter(_Plain(logging.BASIC_FORMAT))
     if handler:
         logging.getLogger().handlers = [handler]
 

@@ -29,6 +29,7 @@ from pvsim.broker.settling import Unsettled
 from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain, received
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
+from pvsim.foreign import foreign
 from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.broker")
@@ -227,7 +228,7 @@ class Broker:
     @property
     def can_publish(self) -> bool:
         """Whether a message would go out now."""
-        return self.is_up and not self.blocked
+        return self.is_up and not self.blocked and not self._closed
 
     def start(self, prefetch: int = 1) -> None:
         """Begin to connect, and to come back whenever the connection is lost."""
@@ -465,7 +466,7 @@ class Broker:
         self._loop.later(wait_s, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.blocked = str(frame.method.reason)
+        self.blocked = foreign(frame.method.reason) or "it does not say why"
         log.warning("The broker at %s takes nothing now: %s.", self.address, self.blocked)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:

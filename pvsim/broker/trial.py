@@ -16,6 +16,7 @@ from pvsim.broker.queues import arguments
 from pvsim.broker.trouble import USE, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError
+from pvsim.foreign import foreign
 
 
 class Trial:
@@ -39,8 +40,8 @@ class Trial:
             self._channel = self._connection.channel()
         except Exception as error:  # pika raises whatever comes up in the socket, too
             raise self._error(error, "") from None
-        properties = self._connection._impl.server_properties or {}
-        return " ".join(str(properties.get(name, "")) for name in ("product", "version")).strip()
+        properties = pika_private.server_properties(self._connection)
+        return " ".join(foreign(properties.get(name, ""), 80) for name in ("product", "version")).strip()
 
     def declare(self) -> None:
         """Declare a queue of its own, of the kind that meters have, which the broker removes if we cannot."""

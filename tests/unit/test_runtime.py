@@ -189,11 +189,27 @@ def test_signal_before_the_wake_descriptor() -> None:
 # systemd
 
 
+EVIL = "\x1b]0;x\x07 \r\n\u202e<0>x \x9b2J"
+
+
+def test_nothing_foreign_is_obeyed(start: Start) -> None:
+    """No escape sequence, newline or turn of direction gets into a status, a log line or a last sentence."""
+    service = start("--serve", f"host.status({EVIL!r}); log.warning('%s', {EVIL!r})")
+    log = service.stop()
+    assert service.told == ["STATUS=\\x1b]0;x\\x07 \\u202e<0>x \\x9b2J", "READY=1"]
+    escaped = "\\x1b]0;x\\x07 \\r\\n\\u202e<0>x \\x9b2J"
+    assert log.splitlines()[0] == f"pvsim-example: warning: {escaped}"
+    assert run("--serve", f"raise BrokerError({EVIL!r})") == (1, f"pvsim-example: {escaped}\n")
+    status, text = run("--serve", f"raise ValueError({EVIL!r})")
+    assert status == 1
+    assert text.replace("\n", "").isprintable()
+
+
 def test_status(start: Start) -> None:
     """A status is one line of UTF-8, sent when it has changed, and no longer than systemd takes."""
     code = "host.status('1 meter,\\n → ä\\udcff'); host.status('1 meter, → ä\\udcff'); host.status('x' * 9999)"
     told = start("--serve", code).told
-    assert told == ["STATUS=1 meter, → ä?", f"STATUS={'x' * 1000}", "READY=1"]
+    assert told == ["STATUS=1 meter, → ä\\udcff", f"STATUS={'x' * 1000}", "READY=1"]
 
 
 def test_watchdog(start: Start) -> None:
