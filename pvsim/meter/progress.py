@@ -7,14 +7,13 @@ again. `ProgressFile` keeps the tracks of one process in a small file that is re
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pvsim.disk import sync_directory
+from pvsim import disk
 from pvsim.errors import ProgressError
 
 RESTART_NS = 90 * 10**9  # started again within this time, a meter counts as never stopped
@@ -165,9 +164,8 @@ class ProgressFile:
         """ProgressError if another process holds it, or the directory cannot be written."""
         self.path = path
         try:
-            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock = disk.open_alone(path.with_suffix(".lock"), 0o600)
+        except disk.Held:
             raise ProgressError(
                 f"Another process publishes these meters and keeps its progress in {path}; "
                 "stop it first, or give this one another --state-dir."
@@ -193,13 +191,7 @@ class ProgressFile:
 
     def save(self, tracks: Mapping[str, Track]) -> None:
         """Replace the file, durably; OSError (a full disk, say) leaves the old one as it was."""
-        part = self.path.with_suffix(".part")
-        with part.open("w") as file:
-            file.write(dump(tracks))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
-        sync_directory(self.path.parent)
+        disk.replace(self.path, dump(tracks))
 
     def close(self) -> None:
         """Let another process have it."""
