@@ -19,7 +19,7 @@ import pytest
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
 from tests.allowed import require
-from tests.broker.conftest import Service, Services, held, wait_until
+from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until
 
 
 def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
@@ -39,7 +39,7 @@ def test_broker_killed(own_node: Node, services: Services) -> None:
     time.sleep(1)
     assert meter.stop() == pv.stop() == 0
     assert gaps(services.times("Meter_0")) == []
-    verify(services, meter_id="Meter_0")
+    services.verify()
 
 
 def test_meter_killed(node: Node, services: Services) -> None:
@@ -84,7 +84,7 @@ def test_restart(node: Node, services: Services) -> None:
 def test_queue_deleted(node: Node, services: Services) -> None:
     """A queue that is gone, with what nobody had consumed: declared again, and all of it sent again."""
     meter = services.meter(node)
-    wait_until(lambda: "Meter_0" in node.ctl("list_queues", "name").split(), 10, "the queue")
+    wait_for_queue(node, "Meter_0")
     time.sleep(3)
     node.ctl("delete_queue", "Meter_0")
     wait_until(lambda: "is gone" in meter.output, 10, "the meter to notice")
@@ -382,23 +382,13 @@ def test_standby(node: Node, services: Services) -> None:
     time.sleep(1)
     both = {*services.times("Meter_0", "one"), *services.times("Meter_0", "two")}
     assert gaps(sorted(both), 0.1) == []
-    verify(services, "one/Meter_0-*.csv", "two/Meter_0-*.csv", "--interval", "0.1")
-
-
-def verify(services: Services, *arguments: str, meter_id: str = "") -> str:
-    """`pvsim verify` finds nothing wrong."""
-    patterns = [argument for argument in arguments if "*" in argument] or [f"{meter_id}-*.csv"]
-    files = [str(path) for pattern in patterns for path in sorted(services.directory.glob(pattern))]
-    options = [argument for argument in arguments if "*" not in argument]
-    tool = services.start("pvsim.tools", "verify", *files, *options)
-    assert tool.wait(60) == 0, tool.output
-    return tool.output
+    services.verify("--interval", "0.1", files="one/*.csv two/*.csv")
 
 
 def test_broker_forgets(own_node: Node, services: Services) -> None:
     """A broker that comes back without what it confirmed in its last seconds: the meter sends that again."""
     meter = services.meter(own_node)
-    wait_until(lambda: "Meter_0" in own_node.ctl("list_queues", "name").split(), 10, "the queue")
+    wait_for_queue(own_node, "Meter_0")
     time.sleep(2)
     own_node.kill()
     data, earlier = own_node.directory / "data", own_node.directory / "earlier"
