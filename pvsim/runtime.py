@@ -8,7 +8,6 @@ the service sees of all this. A signal handler sets a flag, and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
@@ -23,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pvsim import __version__
+from pvsim import __version__, disk
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.foreign import printable
 
@@ -294,19 +293,17 @@ class _PidFile:
 
 def _lock(path: Path) -> int:
     """Open and lock; PvsimError if a process holds it, ConfigError if it holds anything but a process id."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        text = os.read(descriptor, 32).strip() if _is_file(descriptor) else b"no file"
-        if text and not text.isdigit():
-            raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = f"process {text.decode()}" if text else "another process"
-            raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
-        if _is_at(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # who held it has just removed it
+    try:
+        descriptor = disk.open_alone(path, 0o644)
+    except disk.Held:
+        text = path.read_bytes()[:32].strip()
+        who = f"process {text.decode()}" if text.isdigit() else "another process"
+        raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
+    text = os.read(descriptor, 32).strip()
+    if text and not text.isdigit():
+        os.close(descriptor)
+        raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+    return descriptor
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -134,3 +134,17 @@ def test_services_spread(services: Services) -> None:
         refused = sum("127.0.0.1:1: Connection refused" in meter.output for meter in meters)
         assert 0 < refused < 12  # by chance, all twelve begin with the same one once in 2,000 times
         assert [meter.stop() for meter in meters] == [0] * 12
+
+
+def test_password_on_a_network(services: Services) -> None:
+    """That others can listen is said once, however often the connection is made; to this machine itself it is not."""
+    with Cluster(1) as cluster, Node() as own:
+        (node,) = cluster.nodes
+        local = services.meter(own, "-ids", "Local")
+        wait_until(lambda: "Connected" in local.output, 20, "a connection")
+        meter = services.meter(node)
+        wait_until(lambda: "Connected" in meter.output, 20, "a connection")
+        node.ctl("close_all_connections", "again")
+        wait_until(lambda: meter.output.count("Connected") == 2, 20, "another connection")
+        assert meter.output.count(f"go to the broker at {node.host}:{node.port} unencrypted") == 1
+        assert "unencrypted" not in local.output

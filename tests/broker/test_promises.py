@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -186,13 +186,45 @@ def test_locked_file(node: Node, services: Services) -> None:
     """A file that another process holds is left alone until it lets go."""
     path = services.directory / time.strftime("Meter_0-%F.csv")
     path.write_text(f"{HEADER}\n")
-    with path.open() as held:
+    with path.open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         services.meter(node)
         pv = services.pv(node, "-ids", "Meter_0")
         wait_until(lambda: "another process" in pv.output, 10, "a sentence")
         assert path.read_text() == f"{HEADER}\n"
     assert gaps(services.wait_for_rows("Meter_0", 3)) == []
+
+
+def test_readers_lock_nobody_out(node: Node, services: Services) -> None:
+    """Who may read the files of the services may lock them, and neither meter nor PV service takes notice."""
+    names = time.strftime("Meter_0-%F.csv"), "progress.lock", "progress.json"
+    (services.directory / names[0]).write_text(f"{HEADER}\n")
+    (services.directory / names[1]).touch()
+    with ExitStack() as stack:
+        for name in names[:2]:
+            held = stack.enter_context((services.directory / name).open())
+            fcntl.flock(held, fcntl.LOCK_EX)
+        services.meter(node, "--state-dir", ".")
+        services.pv(node, "-ids", "Meter_0")
+        assert gaps(services.wait_for_rows("Meter_0", 3)) == []
+    second = services.meter(node, "--state-dir", ".")
+    assert second.wait() == 1
+    assert "Another process publishes these meters" in second.output
+
+
+@pytest.mark.parametrize("name", ["progress.part", "progress.lock", time.strftime("Meter_0-%F.csv")])
+def test_links_are_not_followed(name: str, node: Node, services: Services) -> None:
+    """A directory may be somebody else's, who has put links where files are to be written: what they name stays."""
+    target = services.directory / "precious"
+    target.write_text("{}")
+    theirs = services.directory / "theirs"
+    theirs.mkdir()
+    theirs.joinpath(name).symlink_to(target)
+    meter = services.meter(node, "--state-dir", "theirs")
+    pv = services.pv(node, "-ids", "Meter_0", "--output-dir", "theirs")
+    wait_until(lambda: "Cannot" in meter.output + pv.output, 20, "a sentence")
+    assert "link" in meter.output + pv.output
+    assert target.read_text() == "{}"
 
 
 @pytest.fixture

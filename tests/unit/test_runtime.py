@@ -387,6 +387,34 @@ def test_stale_pid_file(start: Start, tmp_path: Path) -> None:
     start("--pid-file", path).stop()
 
 
+def test_pid_file_that_a_reader_locks(start: Start, tmp_path: Path) -> None:
+    """Who may read a stale pid file may lock it, and stops nobody with that; a running service still holds it."""
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        service = start("--pid-file", path)
+        assert run("--pid-file", path)[1] == (
+            f"pvsim-example: {path} is held by process {service.process.pid};"
+            " stop that one first, or give another --pid-file.\n"
+        )
+    assert run("--pid-file", path)[0] == 1
+    service.stop()
+
+
+def test_pid_file_that_is_a_link(tmp_path: Path) -> None:
+    """What a link points to is neither created nor changed: the directory may be somebody else's."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for content in None, "1\n":
+        if content:
+            (tmp_path / "target").write_text(content)
+        status, sentence = run("--pid-file", tmp_path / "link")
+        assert status == 78
+        assert "link cannot be the pid file: Too many levels of symbolic links; give another --pid-file." in sentence
+        assert (tmp_path / "target").exists() == bool(content)
+    assert (tmp_path / "target").read_text() == "1\n"
+
+
 def test_pid_file_of_somebody_else(start: Start, tmp_path: Path) -> None:
     """A pid file that was removed under a running service, and made anew by another one, is left to that one."""
     path = tmp_path / "pid"
@@ -405,7 +433,7 @@ def test_no_pid_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, reason in [
         (other, "holds something else than a process id; give another --pid-file."),
-        (tmp_path / "fifo", "holds something else than a process id; give another --pid-file."),
+        (tmp_path / "fifo", "cannot be the pid file: it is not a regular file; give another --pid-file."),
         (tmp_path, "cannot be the pid file: Is a directory; give another --pid-file."),
         (tmp_path / "no" / "pid", "cannot be the pid file: No such file or directory; give another --pid-file."),
     ]:
