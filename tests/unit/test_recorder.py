@@ -272,6 +272,11 @@ def test_a_file_that_cannot_be_written_costs_one_return() -> None:
         assert world.recorder.waiting == {BREAKABLE}
         assert "another process" in world.recorder.troubles[0]
         assert sum(world.returns.values()) <= PREFETCH
+        assert world.files.slices < 200  # it waits between one try and the next
+        world.mend_file()
+        world.tick(40)
+        world.turn()
+        assert sum(world.rows().values()) == PREFETCH  # what was delivered has its rows before it comes again
         world.settle()
         assert world.recorder.waiting == set()
         assert world.rows() == world.published
