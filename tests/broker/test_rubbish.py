@@ -6,6 +6,7 @@ import json
 import signal
 import struct
 import time
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,9 @@ ODD_PROPERTIES = {
 }
 
 
+OUR_HEADERS = {"x-pvsim-queue", "x-pvsim-reason", "x-pvsim-time", "x-pvsim-properties"}
+
+
 @pytest.fixture
 def client(node: Node) -> Iterator[Client]:
     """A client of `node`."""
@@ -221,8 +225,15 @@ def test_odd_properties(node: Node, services: Services, client: Client) -> None:
     assert found.keys() == ODD_PROPERTIES.keys()
     assert {properties.headers["x-pvsim-queue"] for properties in found.values()} == {"M"}
     assert all({"x-pvsim-reason", "x-pvsim-time"} <= properties.headers.keys() for properties in found.values())
-    assert found["everything else"].headers["x-mine"] == "kept"
-    assert found["content"].content_encoding == "gzip"
+    proof = {name: each.headers["x-pvsim-properties"] for name, each in found.items()}
+    assert json.loads(proof["everything else"])["headers"] == {"x-mine": "kept"}
+    assert json.loads(proof["everything else"])["correlation_id"] == "c"
+    assert json.loads(proof["content"]).items() >= {"content_type": "image/png", "content_encoding": "gzip"}.items()
+    assert json.loads(proof["our own headers"])["headers"]["x-pvsim-queue"] == "N"
+    assert b64decode(json.loads(proof["many tables"])["undecoded"]["base64"]).endswith(b"\1xF\0\0\0\0\2")
+    for properties in found.values():
+        assert properties.headers.keys() == OUR_HEADERS
+        assert (properties.content_type, properties.content_encoding, properties.expiration) == (None, None, None)
     assert pv.output.count("Connected") == 1
     check_end(client, pv)
 
