@@ -9,11 +9,13 @@ import signal
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from pvsim.errors import DayFileError
 
-_SYNCED_WHOLE = {"ext2", "ext3", "ext4", "f2fs", "xfs"}  # file systems whose syncfs is known to be as good as fsync
+# File systems whose syncfs is known to be as good as fsync, and whose times are those of this kernel's clock.
+_LOCAL = {"ext2", "ext3", "ext4", "f2fs", "xfs"}
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room, or raise the quota",
@@ -39,7 +41,7 @@ class FileSystem:
         with suppress(OSError):
             self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._device = os.fstat(self._fd).st_dev
-            if _type_of(self._device) not in _SYNCED_WHOLE:
+            if not is_local(self._device):
                 self.close()
 
     def sync(self, devices: Sequence[int]) -> bool:
@@ -55,6 +57,12 @@ class FileSystem:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+@lru_cache(maxsize=16)
+def is_local(device: int) -> bool:
+    """Whether a device number is that of a file system of this machine that is known to keep what it says."""
+    return _type_of(device) in _LOCAL
 
 
 def _type_of(device: int) -> str:

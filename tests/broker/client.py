@@ -23,13 +23,17 @@ class Client:
         self._confirming = connection.channel()
         self._confirming.confirm_delivery()
 
-    def publish(self, body: bytes, properties: Any = PERSISTENT, queue: str = "M") -> None:
-        """Publish to a queue, and wait for the broker's confirm."""
-        self._confirming.basic_publish("", queue, body, properties, mandatory=True)
+    def publish(self, body: bytes, properties: Any = PERSISTENT, exchange: str = "", key: str = "M") -> None:
+        """Publish, to M if nothing else is said, and wait for the broker's confirm."""
+        self._confirming.basic_publish(exchange, key, body, properties, mandatory=True)
 
-    def declare(self, queue: str, queue_type: str = "quorum") -> None:
+    def declare(self, queue: str, arguments: dict[str, Any] | None = None) -> None:
         """Declare a durable queue."""
-        self._confirming.queue_declare(queue, durable=True, arguments={"x-queue-type": queue_type})
+        self._confirming.queue_declare(queue, durable=True, arguments=arguments)
+
+    def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Have a queue get what comes to an exchange with this key."""
+        self._confirming.queue_bind(queue, exchange, key)
 
     def flood(self, bodies: Iterable[bytes]) -> None:
         """Publish to M as fast as it goes. A channel that is closed may lose what is not confirmed; the last one is."""

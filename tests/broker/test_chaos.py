@@ -74,7 +74,7 @@ class Crowd:
 
     def _publish(self, queue: str, body: bytes) -> None:
         with suppress(pika.exceptions.AMQPError, OSError), connected(self._node) as client:
-            client.publish(body, queue=queue)
+            client.publish(body, key=queue)
             self.confirmed[body] = queue
 
 

@@ -20,9 +20,6 @@ from tests.broker.certificates import Authority, Span
 from tests.broker.conftest import Service, Services, wait_until
 
 PASSWORD = "ge#heim 3.1415"
-EXTERNAL = "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\nssl_cert_login_from = common_name\n"
-
-
 # Their names, and what they may configure, write and read.
 USERS = [
     ("pvsim", ".*", ".*", ".*"),
@@ -41,26 +38,22 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def built_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def furnished_node(shared_node: Node, authority: Authority) -> Node:
     """User `pvsim` may do everything in /, `poor` nothing, `mute` anything but publish, `deaf` consume some queues."""
-    directory = tmp_path_factory.mktemp("certificates")
-    authority = Authority(directory)
     authority.issue("pvsim")
     authority.issue("nobody")
-    Authority(directory, "other").issue("stranger")
-    tls = authority.furnish(directory / "tls", ["localhost"])
-    with Node(tls=tls, plugins=["rabbitmq_auth_mechanism_ssl"], conf=EXTERNAL) as node:
-        node.ctl("add_vhost", "second")
-        for user, *permissions in USERS:
-            shell.add_user(node, user, PASSWORD, *permissions)
-        yield World(node, authority, directory)
+    Authority(authority.directory, "other").issue("stranger")
+    shared_node.ctl("add_vhost", "second")
+    for user, *permissions in USERS:
+        shell.add_user(shared_node, user, PASSWORD, *permissions)
+    return shared_node
 
 
 @pytest.fixture
-def world(built_world: World) -> World:
+def world(furnished_node: Node, authority: Authority) -> World:
     """The world, without queues."""
-    shell.delete_queues(built_world.node)
-    return built_world
+    shell.delete_queues(furnished_node)
+    return World(furnished_node, authority, authority.directory)
 
 
 PLAIN = f"host = localhost\nport = {{port}}\npassword = {PASSWORD}\n"

@@ -98,7 +98,7 @@ def test_fuzzing_broker(node: Node, services: Services, client: Client) -> None:
             pairs.append((broker, start(services, broker.port, kind, "P" if kind == "pv" else f"M{number}"), number))
         for case in range(1, CONNECTIONS):
             for body in range(20):
-                client.publish(reading(20 * case + body, meter_id="P"), queue="P")
+                client.publish(reading(20 * case + body, meter_id="P"), key="P")
             wait_until(lambda case=case: all(broker.connections >= case for broker, *_ in pairs), 60, f"{case} tries")  # type: ignore[misc]
             for broker, _, number in pairs:
                 broker.script = hostile.one_change(f"{number} {case}", 0, 24)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pika
@@ -27,7 +26,6 @@ from tests.broker.client import Client, connected
 from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until, wait_until_acknowledged
 
 MESSAGES = int(os.environ.get("PVSIM_MESSAGES", "300"))
-MIB = 2**20
 START_S = 1_750_000_000
 EXCHANGE, KEY = "amq.direct", "to M"
 PLAIN = pika.BasicProperties(delivery_mode=2)
@@ -52,10 +50,6 @@ class Publisher:
     def bind(self) -> None:
         """What an administrator has done for it."""
         self._channel.queue_bind("M", EXCHANGE, KEY)
-
-    def declare_full(self, queue: str) -> None:
-        """A queue that refuses whatever comes."""
-        self._channel.queue_declare(queue, durable=True, arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
 
 
 @pytest.fixture
@@ -98,21 +92,6 @@ def check_end(node: Node, pv: Service) -> None:
     assert "Traceback" not in pv.output
 
 
-def test_headers_are_no_orders(node: Node, services: Services, publisher: Publisher, client: Client) -> None:
-    """Who may write to one queue reaches no other, and that one no more than once, whatever headers ask for."""
-    pv = start(node, services, publisher)
-    client.declare("N")
-    names: list[list[str]] = [["N"], ["M"], ["M", "M", "N"], [REJECTED, REJECTED]]
-    for each in names:
-        publisher.publish(reading(1, "N"), pika.BasicProperties(headers={"CC": each}))
-    publisher.publish(reading(0))
-    services.wait_for_rows("M", 1, directory="files")
-    wait_for_set_aside(node, len(names))
-    time.sleep(2)
-    assert (held(node, REJECTED), held(node, "N")) == (len(names), 0)
-    check_end(node, pv)
-
-
 def test_many_days(node: Node, services: Services, publisher: Publisher) -> None:
     """A body with a reading of each of 79,380 days makes no files, and another meter's rows come in time meanwhile."""
     pv = start(node, services, publisher, "Beside")
@@ -129,29 +108,6 @@ def test_many_days(node: Node, services: Services, publisher: Publisher) -> None
     assert len(list((services.directory / "files").glob("M-*.csv"))) == MAX_DAYS
     assert lateness.most_s < 3
     assert meter.is_running
-    check_end(node, pv)
-
-
-def cpu_s(service: Service) -> float:
-    """The seconds that a process has computed."""
-    fields = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_refused_bodies_cost_little(node: Node, services: Services, publisher: Publisher, client: Client) -> None:
-    """While the queue for what is set aside takes nothing, great bodies wait quietly, and readings have their rows."""
-    publisher.declare_full(REJECTED)
-    pv = start(node, services, publisher)
-    for letter in range(14):
-        publisher.publish(bytes([letter]) * 4 * MIB)
-    publisher.publish(reading(0))
-    services.wait_for_rows("M", 1, directory="files")
-    time.sleep(2)
-    before = cpu_s(pv)
-    time.sleep(10)
-    assert cpu_s(pv) - before < 1
-    client.delete(REJECTED)
-    wait_for_set_aside(node, 14)
     check_end(node, pv)
 
 
