@@ -23,6 +23,11 @@ END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have n
 MAX_POWER_W = Decimal(10**12)
 _MAX_MILLIWATTS = 10**15
 MAX_BODY_BYTES = 4 * 2**20
+# What one message may bring: each day is a file to open (half a millisecond) and to sync. The largest that pvsim sends
+# as configured by default has 1,000 readings, and a day each at the longest interval.
+MAX_READINGS = 20_000
+MAX_DAYS = 1_000
+DAY_NS = 86_400 * SECOND_NS
 JSON, NDJSON = "application/json", "application/x-ndjson"
 REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
 
@@ -264,7 +269,7 @@ def decode_block(body: bytes, queue: str) -> Block | None:
     if not powers or _body_text(queue, powers, times) != body.decode("latin-1"):
         return None
     times_ns, milliwatts = _whole_seconds_ns(times), _few_watts(wholes, parts) or _any_watts(powers)
-    if times_ns is None or milliwatts is None:
+    if times_ns is None or milliwatts is None or not _are_in_bounds(times_ns):
         return None
     return Block(times_ns, milliwatts, times, powers)
 
@@ -302,15 +307,19 @@ def _whole_seconds_ns(times: Sequence[str]) -> Sequence[int] | None:
         if first >= 0 and step > 0:
             seconds = range(first, first + step * len(times), step)
             if _seconds_texts(seconds) == times:
-                return range(first * SECOND_NS, seconds.stop * SECOND_NS, step * SECOND_NS) if _ends(seconds) else None
+                return range(first * SECOND_NS, seconds.stop * SECOND_NS, step * SECOND_NS)
         others = list(map(int, times))
     except ValueError:
         return None
-    return [each * SECOND_NS for each in others] if list(map(str, others)) == times and _ends(others) else None
+    return [each * SECOND_NS for each in others] if list(map(str, others)) == times else None
 
 
-def _ends(seconds: Sequence[int]) -> bool:
-    return min(seconds) >= 0 and max(seconds) * SECOND_NS < END_NS
+def _are_in_bounds(times_ns: Sequence[int]) -> bool:
+    """Whether these, of one message, are of years that there are, and neither too many nor of too many days."""
+    is_regular = isinstance(times_ns, range)
+    first_ns, last_ns = (times_ns[0], times_ns[-1]) if is_regular else (min(times_ns), max(times_ns))
+    are_of_few_days = len(times_ns) <= MAX_DAYS or last_ns - first_ns < (MAX_DAYS - 1) * DAY_NS
+    return first_ns >= 0 and last_ns < END_NS and len(times_ns) <= MAX_READINGS and are_of_few_days
 
 
 def decode(body: bytes, queue: str) -> list[Reading]:
@@ -327,7 +336,18 @@ def decode(body: bytes, queue: str) -> list[Reading]:
         raise NotAReading(f"not JSON: {error}"[:200]) from None
     if not objects:
         raise NotAReading("an empty body")
-    return [_reading(each, queue) for each in objects]
+    if len(objects) > MAX_READINGS:
+        raise NotAReading(f"more than {MAX_READINGS:,} readings, the most in one message")
+    readings = [_reading(each, queue) for each in objects]
+    days = len({each.time_ns // DAY_NS for each in readings})
+    if days > MAX_DAYS:
+        raise NotAReading(f"readings of {days:,} days; {MAX_DAYS:,} are the most in one message")
+    return readings
+
+
+def most_readings(interval_ns: int) -> int:
+    """How many readings of this interval fit into one message, whose times a fault may shift by a day and two more."""
+    return min(MAX_READINGS, (MAX_DAYS - 3) * DAY_NS // interval_ns)
 
 
 def _objects(text: str) -> list[Any]:
@@ -343,9 +363,9 @@ def _objects(text: str) -> list[Any]:
 
 
 def _values(text: str) -> list[Any]:
-    values = []
+    values: list[Any] = []
     at = _next(text, 0)
-    while at < len(text):
+    while at < len(text) and len(values) <= MAX_READINGS:
         value, end = _DECODER.raw_decode(text, at)
         values.append(value)
         at = _next(text, end)
