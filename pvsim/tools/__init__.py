@@ -12,7 +12,7 @@ from pvsim import __version__
 from pvsim.errors import PvsimError
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
-COMMANDS = ("check", "demo", "sample", "verify")
+COMMANDS = ("check", "demo", "report", "sample", "verify")
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number
 
 
