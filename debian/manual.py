@@ -1,20 +1,24 @@
-"""Make the man pages and the bash completion: `python3 debian/manual.py DIRECTORY`, run by debian/rules.
+"""Make the man pages and the completions: `python3 debian/manual.py DIRECTORY`, run by debian/rules.
 
 The pages of debian/man are written in mdoc(7). What programs and configuration files know already is taken from
 them, so that it is told once: a line `.\\" OPTIONS` in a page stands for the options of its command (`COMMANDS`: of
 its subcommands), a line `.\\" KEYS` for what the comments in etc/pvsim say, `@DATE@` and `@VERSION@` for those of
-the package. The completion is made of the same options.
+the package. The completions for bash, zsh (by shtab)
+and fish are made of the same options.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+
+import shtab
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -34,6 +38,9 @@ def main() -> None:
     for page in sorted(HERE.glob("man/*.[1-8]")):
         directory.joinpath(page.name).write_text(filled(page), "utf-8")
     directory.joinpath("pvsim").write_text(completion((HERE / "completion.bash").read_text("utf-8")), "utf-8")
+    for command, parser in PARSERS.items():
+        directory.joinpath(f"_{command}").write_text(zsh(parser), "utf-8")
+        directory.joinpath(f"{command}.fish").write_text("".join(f"{line}\n" for line in fish(parser)), "utf-8")
 
 
 def filled(page: Path) -> str:
@@ -187,10 +194,53 @@ def table(command: str, parser: argparse.ArgumentParser, words: str) -> Iterator
     yield "    ;;"
 
 
+def zsh(parser: argparse.ArgumentParser) -> str:
+    """The completion of a command for zsh."""
+    for each in (parser, *subparsers(parser).values()):
+        for action in shown(each):
+            kind = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}.get(_kind(action))
+            if kind:
+                action.complete = kind  # type: ignore[attr-defined]  # where shtab looks for it
+    return str(shtab.complete(parser, "zsh"))
+
+
+def fish(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The completion of a command for fish."""
+    command, below = parser.prog, subparsers(parser)
+    yield f"complete -c {command} -f"
+    for name, subparser in below.items():
+        what = shlex.quote(str(subparser.description or "").split(".")[0])
+        yield f"complete -c {command} -n __fish_use_subcommand -a {name} -d {what}"
+        yield from _fish_options(command, subparser, f" -n '__fish_seen_subcommand_from {name}'")
+    yield from _fish_options(command, parser, " -n __fish_use_subcommand" if below else "")
+
+
+def _fish_options(command: str, parser: argparse.ArgumentParser, where: str) -> Iterator[str]:
+    for action in shown(parser):
+        names = "".join(f" {_fish_flag(name)}" for name in action.option_strings)
+        kind = _kind(action)
+        values = {"": " -x", "FILE": " -r -F", "DIR": " -x -a '(__fish_complete_directories)'"}.get(
+            kind, f" -x -a {shlex.quote(kind)}"
+        )
+        if names:
+            said = shlex.quote(" ".join((action.help or "").split()) % (vars(action) | {"prog": parser.prog}))
+            yield f"complete -c {command}{where}{names}{'' if action.nargs == 0 else values} -d {said}"
+        elif kind == "FILE":
+            yield f"complete -c {command}{where} -F"
+
+
+def _fish_flag(option: str) -> str:
+    """--long, -o or -old."""
+    if option.startswith("--"):
+        return f"-l {option[2:]}"
+    return f"-s {option[1:]}" if len(option) == 2 else f"-o {option[1:]}"
+
+
 def _kind(action: argparse.Action) -> str:
     if action.choices:
         return " ".join(map(str, action.choices))
-    return {"FILE": "FILE", "DIR": "DIR"}.get(str(action.metavar), "")
+    metavar = str(action.metavar)
+    return "FILE" if metavar.startswith("FILE") else "DIR" if metavar == "DIR" else ""
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can 
 _ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _SPACE = re.compile(r"\s*")
 _RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", re.ASCII)
+_NUMBER_AT_END = re.compile(r"(\d+)$", re.ASCII)
 _MAX_RANGE = 100_000
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 _POWER_STEP = Decimal("1e-30")
@@ -75,6 +76,34 @@ def _expand(text: str) -> Iterable[str]:
         raise IdError(f"{text!r} must go upwards, over {_MAX_RANGE:,} ids at most.")
     width = len(first) if first.startswith("0") else 0
     return (f"{prefix}{number:0{width}}" for number in range(int(first), int(last) + 1))
+
+
+def shown_ids(meter_ids: Sequence[str]) -> str:
+    """Ids for people: up to ten as a list, more as the ranges that they make (`Meter_0..499`), ten of those at most."""
+    if len(meter_ids) <= 10:
+        return str(list(meter_ids))
+    runs: list[list[str]] = []
+    for meter_id in meter_ids:
+        if runs and meter_id == _next_id(runs[-1][-1]):
+            runs[-1].append(meter_id)
+        else:
+            runs.append([meter_id])
+    texts = [_run_text(run) for run in runs[:10]]
+    more = sum(map(len, runs[10:]))
+    return f"{', '.join(texts)}{f' and {more} more' if more else ''}"
+
+
+def _run_text(run: list[str]) -> str:
+    return run[0] if len(run) == 1 else f"{run[0]}..{_NUMBER_AT_END.split(run[-1])[1]}"
+
+
+def _next_id(meter_id: str) -> str:
+    """The id whose number at the end is one more; it keeps the digits of one that begins with zeros. Nothing: none."""
+    match = _NUMBER_AT_END.search(meter_id)
+    if not match:
+        return ""
+    width = len(match[0]) if match[0].startswith("0") else 0
+    return f"{meter_id[: match.start()]}{int(match[0]) + 1:0{width}}"
 
 
 def fixed_text(scaled: int, decimals: int) -> str:

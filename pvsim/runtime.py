@@ -38,9 +38,13 @@ T = TypeVar("T")
 def add_options(parser: ArgumentParser) -> None:
     """The options that every service has."""
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
-    parser.add_argument(
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument(
         "--log-level", type=str.upper, choices=levels, default="INFO", help="log this and worse (default: INFO)"
     )
+    for short, name, level in (("-q", "--quiet", "WARNING"), ("-v", "--verbose", "DEBUG")):
+        told = f"the same as --log-level {level}"
+        how_much.add_argument(short, name, dest="log_level", action="store_const", const=level, help=told)
     parser.add_argument(
         "--detach",
         action="store_true",
@@ -319,20 +323,25 @@ def _is_file(descriptor: int) -> bool:
 
 
 class _Lines(logging.Formatter):
-    """LEVEL:logger:message, one line a record; what ends a program reads as commands say it, `program: sentence`.
+    """`program: sentence`, one line a record, with its level where that is not INFO, and its logger where it is DEBUG.
 
     For the journal, each line has its priority in front instead (sd-daemon(3)).
     """
 
     def __init__(self, program: str, journal: bool) -> None:
-        super().__init__("%(message)s" if journal else logging.BASIC_FORMAT)
+        super().__init__("%(message)s")
         self._program = program
         self._journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
-        is_last = record.name == self._program and not self._journal
-        text = f"{self._program}: {record.message}" if is_last else super().formatMessage(record)
-        return text.replace("\n", "\\n")
+        text = record.message.replace("\n", "\\n")
+        return text if self._journal else f"{self._program}: {self._mark(record)}{text}"
+
+    def _mark(self, record: logging.LogRecord) -> str:
+        if record.levelno == logging.INFO or record.name == self._program:
+            return ""
+        level = f"{record.levelname.lower()}: "
+        return f"{level}{record.name}: " if record.levelno == logging.DEBUG else level
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

@@ -20,9 +20,10 @@ from pvsim.config.simulation import (
     load_simulation,
     parse_interval,
     parse_nb_meter,
+    parse_simulation,
 )
 from pvsim.config.tables import METER, PV, zone
-from pvsim.config.times import Time, add_span_options, instant_ns, parse_time, span_ns
+from pvsim.config.times import Time, add_span_options, day_span_ns, instant_ns, parse_time, span_ns
 
 __all__ = [
     "BROKER",
@@ -39,11 +40,13 @@ __all__ = [
     "add_options",
     "add_simulation_option",
     "add_span_options",
+    "day_span_ns",
     "instant_ns",
     "load_broker",
     "load_simulation",
     "parse_interval",
     "parse_nb_meter",
+    "parse_simulation",
     "parse_time",
     "span_ns",
     "zone",

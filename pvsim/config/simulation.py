@@ -7,7 +7,7 @@ been given has its default.
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _ActionsContainer
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -88,14 +88,19 @@ def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
     """
     default = broker_path.parent / SIMULATION_FILE.name if broker_path else SIMULATION_FILE
     source = ini.shown_path(path or default)
-    sections = ini.sections(source, ini.read_existing(path, source) if path else ini.read(default, source) or "")
+    text = ini.read_existing(path, source) if path else ini.read(default, source) or ""
+    return parse_simulation(text, source, (path or default).parent.absolute())
+
+
+def parse_simulation(text: str, source: str, directory: Path) -> Simulation:
+    """What the text of a simulation.ini says is simulated. Relative names of files begin in `directory`."""
+    sections = ini.sections(source, text)
     for name in sections:
         if name not in ("meter", "pv") and not _ids_of(name, "meter") and not _ids_of(name, "pv"):
             raise ini.unknown_section(source, name, ["meter", "pv", "meter ID", "pv ID"])
     meter = values_of(source, "meter", sections.get("meter", {}), METER)
     pv = values_of(source, "pv", sections.get("pv", {}), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
-    directory = (path or default).parent.absolute()
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)
     pv_kind = _Kind(source, directory, "pv", PV, PvSettings, solar_models)
     return Simulation(
@@ -116,7 +121,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def add_simulation_option(
-    parser: ArgumentParser, what: str = "what is simulated", default: str = str(SIMULATION_FILE)
+    parser: _ActionsContainer, what: str = "what is simulated", default: str = str(SIMULATION_FILE)
 ) -> None:
     """--simulation-file, for `load_simulation`."""
     parser.add_argument("--simulation-file", type=Path, metavar="FILE", help=f"{what} (default: {default})")

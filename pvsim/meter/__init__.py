@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
+from pvsim.helptext import add_examples
 from pvsim.meter.progress import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
 from pvsim.reading import expand_ids
@@ -29,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pvsim-meter",
         description="Simulated electricity meters that publish their readings to RabbitMQ.",
+    )
+    add_examples(
+        parser,
+        "pvsim-meter -conf broker.ini -nb 3",
+        "pvsim-meter -conf broker.ini -ids Meter_0..9 --from 2026-01-01 --to 2026-02-01 --state-dir .",
+        "pvsim-meter -conf broker.ini -ids Meter_0 --from 2026-06-21 --speed 60",
     )
     config.add_options(parser)
     which = parser.add_mutually_exclusive_group()

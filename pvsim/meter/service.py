@@ -14,6 +14,7 @@ from pvsim.broker import Broker, Delivery, Loop, arguments
 from pvsim.meter.fleet import Fleet, Meter
 from pvsim.meter.progress import ProgressFile, Track
 from pvsim.models import load
+from pvsim.reading import shown_ids
 
 if TYPE_CHECKING:
     from pvsim.meter import Options
@@ -57,7 +58,7 @@ class Service:
 
     def run(self) -> None:
         """Work until a signal says stop."""
-        log.info("Meter created: %s", [meter.meter_id for meter in self.fleet.meters])
+        log.info("Meter created: %s", shown_ids([meter.meter_id for meter in self.fleet.meters]))
         self._save()
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start()

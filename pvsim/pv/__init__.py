@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
+from pvsim.helptext import add_examples
 from pvsim.reading import expand_ids
 
 
@@ -26,6 +27,11 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pvsim-pv",
         description="Simulated PV systems: adds to each reading of a meter what a PV system makes.",
+    )
+    add_examples(
+        parser,
+        "pvsim-pv -conf broker.ini -ids Meter_0",
+        "pvsim-pv -conf broker.ini -ids Meter_0..499 --output-dir /tmp/rows",
     )
     config.add_options(parser)
     parser.add_argument(

@@ -21,7 +21,7 @@ from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel, solar
 from pvsim.pv.setaside import SetAside
-from pvsim.reading import decode, decode_block
+from pvsim.reading import decode, decode_block, shown_ids
 from pvsim.row import format_block, format_row
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Recorder:
 
     def run(self) -> None:
         """Work until a signal says stop."""
-        log.info("PV created: %s", list(self._meters))
+        log.info("PV created: %s", shown_ids(list(self._meters)))
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
         self._tick()

@@ -10,9 +10,26 @@ from importlib import import_module
 
 from pvsim import __version__
 from pvsim.errors import PvsimError
+from pvsim.helptext import add_examples
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
 COMMANDS = ("check", "demo", "report", "sample", "verify")
+EXAMPLES = {
+    "check": ("sudo pvsim check", "pvsim check --offline -conf broker.ini", "sudo pvsim check --json"),
+    "demo": ("pvsim demo", "pvsim demo --seconds 15"),
+    "report": (
+        "sudo pvsim report /var/lib/pvsim/Meter_0-*.csv",
+        "pvsim report --plot day.png Meter_0-2026-06-21.csv",
+    ),
+    "sample": (
+        "pvsim sample Meter_0 --model household --model weather --interval 60",
+        "pvsim sample Meter_0..2 --from 2026-06-21 --to 2026-06-28 --interval 30 --plot week.png",
+    ),
+    "verify": (
+        "sudo pvsim verify /var/lib/pvsim/Meter_0-*.csv",
+        "sudo pvsim verify --progress /var/lib/pvsim/progress.json /var/lib/pvsim/Meter_0-*.csv",
+    ),
+}
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number
 
 
@@ -37,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line: of the subcommand that the first argument names, or else of all of them."""
     parser = argparse.ArgumentParser(prog="pvsim", description="Simulated electricity meters and PV systems: tools.")
+    add_examples(parser, "pvsim demo", "sudo pvsim check", "pvsim COMMAND --help")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in [each for each in COMMANDS if each in first] or COMMANDS:
         import_module(f"pvsim.tools.{command}").add_parser(subparsers)
+        add_examples(subparsers.choices[command], *EXAMPLES[command])
     return parser

@@ -1,91 +1,198 @@
-"""`pvsim check`: does the broker work as it is configured? Each step is tried and printed; one that fails says why.
+"""`pvsim check`: are the configuration files well, and does the broker work as it is configured?
 
-Name, TCP and TLS are tried here with plain sockets, which tell more than a connection that just comes up or does not.
-What needs AMQP is tried by pvsim.broker.trial, in the way in which the services use it.
+Each step is printed as it is tried. Name, TCP and TLS are tried here with plain sockets, which tell more than a
+connection that just comes up or does not. What needs AMQP is tried by pvsim.broker.trial, in the way in which the
+services use it. What RabbitMQ tells administrators alone is asked of rabbitmqctl, where that can be run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import shutil
 import socket
 import ssl
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 
 from pvsim import config
 from pvsim.broker import tls, trouble
 from pvsim.broker.trial import Trial, TrialError
 from pvsim.broker.trouble import explain
-from pvsim.config import Address, BrokerSettings
+from pvsim.config import Address, BrokerSettings, Simulation
 from pvsim.errors import ConfigError
+
+OK, NOTE, FAILED = "ok", "note", "FAILED"
+_CTL_TIMEOUT_S = 20
+_POLICIES = "policies"
+
+
+class Step(NamedTuple):
+    """What was looked at, how it is, and what there is to say of it."""
+
+    name: str
+    result: str
+    text: str
+
+
+class Report:
+    """The steps of each file and address: printed as they come, or as JSON at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._parts: list[tuple[str, list[Step]]] = []
+
+    def begin(self, place: str) -> None:
+        """What follows is about this file or address."""
+        self._parts.append((place, []))
+        self._say(place)
+
+    def add(self, name: str, result: str, text: str) -> None:
+        """One step."""
+        self._parts[-1][1].append(Step(name, result, text))
+        self._say(f"  {result:<7} {f'{name}: ' if name else ''}{text}")
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is wrong."""
+        return any(step.result == FAILED for _, steps in self._parts for step in steps)
+
+    def end(self) -> None:
+        """Print what is printed at the end alone."""
+        if self._as_json:
+            checked = [{"place": place, "steps": [each._asdict() for each in steps]} for place, steps in self._parts]
+            print(json.dumps({"ok": not self.failed, "checked": checked}, indent=2))
+
+    def _say(self, text: str) -> None:
+        if not self._as_json:
+            print(text, flush=True)
 
 
 def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim check`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "check",
-        help="try whether the broker works as it is configured",
+        help="check both configuration files, and try the broker",
         description=(
-            "Try the broker step by step, up to a message on a queue of its own, which is removed. The exit status is"
-            " 0 if all is well at every address, 1 if anything fails, 78 if the configuration is wrong."
+            "Read both configuration files. Then try the broker step by step, up to a message on a queue of its own,"
+            " which is removed. The exit status is 0 if all is well, 1 if the broker does not work as configured,"
+            " 78 if a file is wrong."
         ),
     )
-    config.add_broker_option(parser)
+    config.add_options(parser)
+    parser.add_argument("--offline", action="store_true", help="read the files and stop there")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every step for every address; the exit status. ConfigError: the configuration itself is wrong."""
-    settings = config.load_broker(options.configuration_file)
-    context = tls.context(settings) if settings.tls else None
-    _say(f"{settings.source}: {_summary(settings)}")
-    failed = [address for address in settings.addresses if not _check(settings, address, context)]
-    return 1 if failed else 0
+    """Print every step for every file and address; the exit status."""
+    report = Report(options.json)
+    settings = _check_broker_file(options, report)
+    simulation = _check_simulation_file(options, report)
+    if settings is None or simulation is None:
+        status = ConfigError.exit_status
+    else:
+        if not options.offline:
+            _check_addresses(settings, _ids(simulation), report)
+        status = int(report.failed)
+    report.end()
+    return status
 
 
-def _summary(settings: BrokerSettings) -> str:
+# The files.
+
+
+def _check_broker_file(options: argparse.Namespace, report: Report) -> BrokerSettings | None:
+    try:
+        settings = config.load_broker(options.configuration_file)
+        if settings.tls:
+            tls.context(settings)
+    except ConfigError as error:
+        report.begin("broker.ini")
+        report.add("", FAILED, str(error))
+        return None
+    report.begin(str(settings.source))
     login = "login by certificate" if settings.external else f"user {settings.username!r}"
     secured = "TLS" if settings.tls else "no TLS"
-    return f"{secured}, {login}, virtual host {settings.virtual_host!r}, {settings.queue_type} queues"
+    text = f"{secured}, {login}, virtual host {settings.virtual_host!r}, {settings.queue_type} queues"
+    report.add("", OK, text)
+    return settings
 
 
-def _check(settings: BrokerSettings, address: Address, context: ssl.SSLContext | None) -> bool:
-    """Try one address; whether all is well there."""
-    _say(f"{address}")
+def _check_simulation_file(options: argparse.Namespace, report: Report) -> Simulation | None:
     try:
-        _check_network(settings, address, context)
-        with closing(Trial(settings, address)) as trial:
-            _check_amqp(settings, trial)
-    except TrialError as error:
-        if error.step == trouble.VIRTUAL_HOST:
-            _ok(trouble.LOGIN, _user(settings))
-        _say(f"  FAILED  {error.step}: {error}")
-        return False
+        simulation = config.load_simulation(options.simulation_file, options.configuration_file)
+        for meter_id in _ids(simulation):  # reads the profiles that are replayed
+            simulation.meter(meter_id)
+            simulation.pv(meter_id)
     except ConfigError as error:
-        _say(f"  FAILED  {error}")
-        return False
-    return True
+        report.begin("simulation.ini")
+        report.add("", FAILED, str(error))
+        return None
+    report.begin(str(simulation.source))
+    first = next(iter(_ids(simulation)))
+    meter, pv = simulation.meter(first), simulation.pv(first)
+    meters = f"{simulation.nb_meter} meter{'s' if simulation.nb_meter > 1 else ''}"
+    text = f"{meters}; {first}: load {meter.model}, every {meter.interval_ns / 1e9:g} s, PV {pv.model}"
+    report.add("", OK, text)
+    return simulation
 
 
-def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLContext | None) -> None:
+def _ids(simulation: Simulation) -> dict[str, None]:
+    """Every meter id that the file tells of."""
+    fleet = (f"Meter_{number}" for number in range(simulation.nb_meter))
+    return dict.fromkeys([*fleet, *simulation.meters, *simulation.pvs])
+
+
+# The broker.
+
+
+def _check_addresses(settings: BrokerSettings, ids: Iterable[str], report: Report) -> None:
+    context = tls.context(settings) if settings.tls else None
+    for address in settings.addresses:
+        report.begin(str(address))
+        try:
+            is_here = _check_network(settings, address, context, report)
+            with closing(Trial(settings, address)) as trial:
+                _check_amqp(settings, trial, report)
+        except TrialError as error:
+            if error.step == trouble.VIRTUAL_HOST:
+                report.add(trouble.LOGIN, OK, _user(settings))
+            report.add(error.step, FAILED, str(error))
+        except ConfigError as error:
+            report.add("", FAILED, str(error))
+        else:
+            for step in _policies(settings.virtual_host, list(ids), is_here):
+                report.add(*step)
+
+
+def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLContext | None, report: Report) -> bool:
+    """Whether the broker is on this machine."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        _ok(trouble.NAME, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
+        report.add(trouble.NAME, OK, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
         with socket.create_connection((address.host, address.port), settings.connect_timeout_s) as connection:
-            _ok(trouble.TCP, f"connected to {connection.getpeername()[0]} port {address.port}")
+            peer = str(connection.getpeername()[0])
+            report.add(trouble.TCP, OK, f"connected to {peer} port {address.port}")
+            is_here = peer == connection.getsockname()[0] or ip_address(peer).is_loopback
             if context:
                 with context.wrap_socket(connection, server_hostname=tls.server_name(address)) as secured:
-                    _ok(trouble.TLS, _describe(secured, settings))
+                    report.add(trouble.TLS, OK, _describe(secured, settings))
+            return is_here
     except OSError as error:
         raise TrialError(explain(error, settings, address)) from None
 
 
-def _check_amqp(settings: BrokerSettings, trial: Trial) -> None:
+def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> None:
     product = trial.connect()
-    _ok(trouble.LOGIN, f"{_user(settings)}, by {product}")
-    _ok(trouble.VIRTUAL_HOST, settings.virtual_host)
+    report.add(trouble.LOGIN, OK, f"{_user(settings)}, by {product}")
+    report.add(trouble.VIRTUAL_HOST, OK, settings.virtual_host)
     steps: dict[str, Callable[[], None]] = {
         f"declared the queue {trial.queue}": trial.declare,
         "published a message, which was confirmed": trial.publish,
@@ -94,7 +201,7 @@ def _check_amqp(settings: BrokerSettings, trial: Trial) -> None:
     }
     for what, step in steps.items():
         step()
-        _ok(trouble.USE, what)
+        report.add(trouble.USE, OK, what)
 
 
 def _describe(secured: ssl.SSLSocket, settings: BrokerSettings) -> str:
@@ -115,9 +222,50 @@ def _user(settings: BrokerSettings) -> str:
     return "by certificate" if settings.external else f"as {settings.username!r}"
 
 
-def _ok(step: str, what: str) -> None:
-    _say(f"  ok      {step}: {what}")
+# Policies, which may take from a queue what nobody has read. AMQP does not tell of them.
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+def _policies(virtual_host: str, ids: list[str], is_here: bool) -> Iterator[Step]:
+    command = ["rabbitmqctl", "--quiet", "list_policies", "-p", virtual_host, "--formatter", "json"]
+    try:
+        if not is_here or not shutil.which(command[0]):
+            raise OSError
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CTL_TIMEOUT_S, check=True)
+        policies = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        where = f"rabbitmqctl list_policies -p {virtual_host}"
+        yield Step(_POLICIES, NOTE, f"not looked at; as root on the broker's machine: {where}")
+        return
+    losing = [(each, why) for each in policies if (why := _loss(each))]
+    if not losing:
+        yield Step(_POLICIES, OK, "none of them loses readings")
+    for policy, why in losing:
+        name, pattern = policy["name"], policy["pattern"]
+        hit = [each for each in ids if _matches(pattern, each)]
+        whose = f"the queue {hit[0]}{f' and {len(hit) - 1} more' if len(hit) > 1 else ''}" if hit else "queues"
+        text = f"{name!r} ({pattern}) makes {whose} {why}; look at: rabbitmqctl clear_policy -p {virtual_host} {name}"
+        yield Step(_POLICIES, FAILED if hit else NOTE, text)
+
+
+def _loss(policy: dict[str, Any]) -> str:
+    """What a policy makes a queue lose, or nothing."""
+    if policy.get("apply-to") == "exchanges":
+        return ""
+    definition = policy["definition"]
+    keys = json.loads(definition) if isinstance(definition, str) else definition
+    if "message-ttl" in keys:
+        return f"drop readings that nobody has taken within {keys['message-ttl'] / 1000:g} s (message-ttl)"
+    if "expires" in keys:
+        return f"vanish when nobody has used it for {keys['expires'] / 1000:g} s (expires)"
+    if keys.get("overflow") == "drop-head":
+        return "drop its oldest readings when it is full (overflow drop-head)"
+    if "delivery-limit" in keys and keys["delivery-limit"] >= 0:
+        return f"drop a reading that was given back {keys['delivery-limit']} times (delivery-limit)"
+    return ""
+
+
+def _matches(pattern: str, queue: str) -> bool:
+    try:
+        return re.search(pattern, queue) is not None
+    except re.error:  # Erlang's expressions know more
+        return True

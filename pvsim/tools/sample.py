@@ -6,6 +6,7 @@ The rows are those that a day file would have, so what is seen here is what the 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, tzinfo
@@ -18,6 +19,8 @@ from pvsim.reading import SECOND_NS, expand_ids
 from pvsim.row import HEADER
 from pvsim.tools.verify.expected import Expected, expect
 
+# Of the models that need no file, whose they are. The others are `random` without being asked for.
+_MODELS = {"household": "meter", "clear-sky": "pv", "weather": "pv"}
 _CHUNK = 5000  # rows
 _MOST_DRAWN = 2_000_000  # instants of all meters, which takes some seconds and 100 MB
 
@@ -32,9 +35,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("ids", nargs="+", metavar="ID", help="meters, ranges like Meter_0..3 too")
     config.add_span_options(
         parser,
-        "the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds",
-        "only instants before that time",
-        required=True,
+        "the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds (default: today)",
+        "only instants before that time (default: a day after --from)",
     )
     parser.add_argument(
         "--interval",
@@ -42,7 +44,14 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECONDS",
         help="seconds between two rows (default: interval of the meter)",
     )
-    config.add_simulation_option(parser)
+    source = parser.add_mutually_exclusive_group()
+    config.add_simulation_option(source)
+    source.add_argument(
+        "--model",
+        action="append",
+        choices=list(_MODELS),
+        help="try this model with its defaults, without a file; may be given for the load and for PV",
+    )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw them there instead of printing them (needs matplotlib)"
     )
@@ -51,12 +60,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print or draw the rows; ConfigError if something that the user has set cannot be used."""
-    simulation = config.load_simulation(options.simulation_file, None)
+    simulation = _simulation(options)
     time_zone = config.zone(simulation.timezone)
-    start_ns, end_ns = config.span_ns(options, time_zone)
-    assert start_ns is not None  # argparse requires both
-    assert end_ns is not None
-    span = start_ns, end_ns
+    span = config.day_span_ns(options, time_zone, time.time())
     meters = [_meter(simulation, meter_id, options.interval, time_zone) for meter_id in expand_ids(options.ids)]
     if options.plot:
         draw(meters, span, options.plot)
@@ -67,6 +73,17 @@ def run(options: argparse.Namespace) -> int:
                 if lines := _lines(meter, instants):
                     print("\n".join(lines))
     return 0
+
+
+def _simulation(options: argparse.Namespace) -> config.Simulation:
+    if not options.model:
+        return config.load_simulation(options.simulation_file, None)
+    models: dict[str, str] = {}
+    for model in options.model:
+        if models.setdefault(_MODELS[model], model) != model:
+            raise ConfigError(f"--model {models[_MODELS[model]]} and --model {model} exclude each other; give one.")
+    sections = "".join(f"[{section}]\nmodel = {model}\n" for section, model in models.items())
+    return config.parse_simulation(sections, "--model", Path.cwd())
 
 
 def _meter(simulation: config.Simulation, meter_id: str, interval_ns: int | None, time_zone: tzinfo | None) -> Expected:

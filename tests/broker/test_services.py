@@ -26,7 +26,7 @@ def test_three_meters_give_three_files(node: Node, services: Services) -> None:
     assert meter.stop(signal.SIGINT) == 0
     assert pv.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 5
-    assert "INFO:pvsim.meter:Meter created: ['Meter_0', 'Meter_1', 'Meter_2']" in meter.output
+    assert "pvsim-meter: Meter created: ['Meter_0', 'Meter_1', 'Meter_2']" in meter.output
     for meter_id in ids:
         (file,) = services.directory.glob(f"{meter_id}-????-??-??.csv")
         assert file.read_text().splitlines()[0] == HEADER

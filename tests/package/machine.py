@@ -25,6 +25,7 @@ PACKAGES = (
     "dbus",
     "debsums",
     "dpkg-dev",
+    "fish",
     "man-db",
     "python3",
     "python3-daemon",
@@ -35,6 +36,7 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
     "tzdata",
+    "zsh",
 )
 # Far from UTC, so that a day that is not the machine's own shows.
 TIME_ZONE = "Pacific/Kiritimati"

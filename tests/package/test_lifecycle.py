@@ -46,6 +46,34 @@ def test_an_upgrade_restarts_what_ran(pvsim: Machine) -> None:
     pvsim.run(f"apt-get install -y --allow-downgrades /root/pvsim.deb && systemctl enable {METER}")
 
 
+def test_an_upgrade_leaves_a_stopped_fleet_stopped(pvsim: Machine) -> None:
+    """Though it is enabled: it starts with the next boot, or when somebody starts it."""
+    pvsim.run(f"systemctl enable {PV} && systemctl stop pvsim.target")
+    pvsim.run(f"apt-get install -y {newer(pvsim)}")
+    assert pvsim.try_run("pgrep -u pvsim").stdout == ""
+    for unit in (METER, PV):
+        assert pvsim.property(unit, "ActiveState") == "inactive"
+        assert pvsim.run(f"systemctl is-enabled {unit}") == "enabled"
+    pvsim.run(f"apt-get install -y --allow-downgrades /root/pvsim.deb && systemctl disable {PV}")
+
+
+def test_the_target_starts_what_is_enabled_and_stops_and_restarts_what_runs(pvsim: Machine) -> None:
+    """An enabled PV system and one that was only started; when stopping has returned, no process is left."""
+    started = "pvsim-meter@Garage.service"
+    pvsim.run(f"systemctl enable {PV} && systemctl start pvsim.target {started}")
+    pvsim.wait_for(f"systemctl is-active {METER} {PV} {started}")
+    before = {unit: pvsim.property(unit, "MainPID") for unit in (METER, PV, started)}
+    pvsim.run("systemctl restart pvsim.target")
+    pvsim.wait_for(f"systemctl is-active {METER} {PV} {started}")
+    for unit, number in before.items():
+        assert pvsim.property(unit, "MainPID") not in (number, "0")
+    assert pvsim.run("systemctl stop pvsim.target; pgrep -u pvsim || echo none") == "none"
+    pvsim.run("systemctl start pvsim.target")
+    pvsim.wait_for(f"systemctl is-active {METER} {PV}")
+    assert pvsim.property(started, "ActiveState") == "inactive"
+    pvsim.run(f"systemctl disable {PV}")
+
+
 def test_removal_stops_all_and_keeps_data_and_configuration(pvsim: Machine) -> None:
     pvsim.run(f"systemctl start {PV}")
     dayfiles.wait_for_rows(pvsim, "Meter_0", 2)

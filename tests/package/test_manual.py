@@ -77,6 +77,32 @@ def test_tab_completes(installed: Machine, line: str, wanted: str) -> None:
     assert installed.run("bash /root/complete") == wanted
 
 
+@pytest.mark.parametrize(
+    "line, wanted",
+    [
+        ("pvsim v", "verify"),
+        ("pvsim verify --stop", "--stopped"),
+        ("pvsim-meter --interv", "--interval"),
+        ("pvsim-meter --log-level W", "WARNING"),
+        ("pvsim-pv -conf /etc/pvsim/bro", "/etc/pvsim/broker.ini"),
+    ],
+)
+def test_fish_completes(installed: Machine, line: str, wanted: str) -> None:
+    assert installed.run(f"fish -c 'complete -C \"{line}\"' | cut -f1") == wanted
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_zsh_offers_every_option(installed: Machine, command: str) -> None:
+    """In a completion that zsh finds by itself and can read."""
+    path = f"/usr/share/zsh/vendor-completions/_{command}"
+    installed.run(
+        f"zsh -n {path} && zsh -c 'autoload -U compinit && compinit -u && [[ $_comps[{command}] = _{command} ]]'"
+    )
+    script = installed.run(f"cat {path}")
+    for option in options(help_of(installed, command)):
+        assert re.search(rf'["{{,]{re.escape(option)}["}},\[]', script), option
+
+
 @pytest.mark.parametrize("name", ["broker.ini", "simulation.ini"])
 def test_every_key_is_in_the_man_page(installed: Machine, name: str) -> None:
     """With its default, under its section, and with what the file's comment says of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pvsim
-from pvsim import config, meter, pv, row, tools
+from pvsim import config, helptext, meter, pv, row, tools
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -57,3 +58,22 @@ def test_releases_tell_the_same_version() -> None:
     newest = re.match(r"pvsim \((\S+)\)", (ROOT / "debian/changelog").read_text("utf-8"))
     assert newest is not None
     assert newest[1] == pvsim.__version__
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command and subcommand, and its command line."""
+    (below,) = (each for each in tools.parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return PARSERS | {f"pvsim {name}": parser for name, parser in below.choices.items()}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_ends_with_examples_that_work(command: str) -> None:
+    """Each is a command line of ours that is understood."""
+    parser = commands()[command]
+    lines = helptext.examples(parser)
+    assert len(lines) >= 2
+    assert parser.format_help().endswith("\n".join(f"  {line}" for line in lines) + "\n")
+    for line in lines:
+        name, *arguments = shlex.split(line.removeprefix("sudo "))
+        if "COMMAND" not in arguments:
+            PARSERS[name].parse_args(arguments)

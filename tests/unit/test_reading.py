@@ -25,6 +25,7 @@ from pvsim.reading import (
     expand_ids,
     fixed_text,
     kilowatts_texts,
+    shown_ids,
     time_text,
     times_texts,
     watts_texts,
@@ -317,3 +318,20 @@ def test_time_text() -> None:
 def test_content_type() -> None:
     """One reading is JSON, several are one JSON object a line."""
     assert (content_type(1), content_type(2)) == ("application/json", "application/x-ndjson")
+
+
+@pytest.mark.parametrize(
+    "ids, text",
+    [
+        (["Meter_0"], "['Meter_0']"),
+        ([f"Meter_{number}" for number in range(10)], str([f"Meter_{number}" for number in range(10)])),
+        ([f"Meter_{number}" for number in range(11)], "Meter_0..10"),
+        ([*(f"A{number:03}" for number in range(12)), "B", "C-7", "C-8"], "A000..011, B, C-7..8"),
+        ([f"M{number}" for number in range(0, 40, 2)], ", ".join(f"M{n}" for n in range(0, 20, 2)) + " and 10 more"),
+    ],
+)
+def test_ids_for_people(ids: list[str], text: str) -> None:
+    """What ranges stand for is what `expand_ids` makes of them."""
+    assert shown_ids(ids) == text
+    if not text.startswith("[") and " more" not in text:
+        assert expand_ids(text.split(", ")) == ids

@@ -54,7 +54,7 @@ SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in SYSTEMD} | {
     "PYTHONPATH": str(Path(__file__).parents[2])
 }
-STOPPED = "INFO:pvsim.example:stopped\n"
+STOPPED = "pvsim-example: stopped\n"
 
 
 class Service:
@@ -301,15 +301,19 @@ def test_closed_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_log_lines() -> None:
-    """LEVEL:logger:message, one line a record, from the wanted level on; pika is heard at DEBUG only."""
+    """`program: sentence`, one line a record, from the wanted level on; pika is heard at DEBUG only."""
     code = (
         "log.debug('d'); log.info('a %s', 'b\\nc'); log.warning('w');"
         "logging.getLogger('pika.x').error('p'); host.stop_requested = True"
     )
-    assert run("--serve", code) == (0, f"INFO:pvsim.example:a b\\nc\nWARNING:pvsim.example:w\n{STOPPED}")
-    assert run("--serve", code, "--log-level", "WARNING") == (0, "WARNING:pvsim.example:w\n")
-    assert "DEBUG:pvsim.example:d\n" in run("--serve", code, "--log-level", "debug")[1]
-    assert "ERROR:pika.x:p\n" in run("--serve", code, "--log-level", "debug")[1]
+    assert run("--serve", code) == (0, f"pvsim-example: a b\\nc\npvsim-example: warning: w\n{STOPPED}")
+    for quiet in (["--log-level", "WARNING"], ["-q"], ["--quiet"]):
+        assert run("--serve", code, *quiet) == (0, "pvsim-example: warning: w\n")
+    for verbose in (["--log-level", "debug"], ["-v"], ["--verbose"]):
+        output = run("--serve", code, *verbose)[1]
+        assert "pvsim-example: debug: pvsim.example: d\n" in output
+        assert "pvsim-example: error: p\n" in output
+    assert run("--serve", code, "-q", "-v")[0] == 2
 
 
 def journal(*arguments: str) -> str:
@@ -417,7 +421,7 @@ def test_detached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(pid, signal.SIGTERM)
         fcntl.flock(pid_file, fcntl.LOCK_EX)  # comes free when the process is gone
     assert not Path("pid").exists()
-    assert Path("log").read_text() == f"INFO:pvsim.example:up\n{STOPPED}"
+    assert Path("log").read_text() == f"pvsim-example: up\n{STOPPED}"
 
 
 def test_detached_lets_go(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import time
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -123,3 +125,44 @@ def test_plot(run: Run, tmp_path: Path) -> None:
     else:
         with pytest.raises(PvsimError, match="sudo apt install python3-matplotlib"):
             run(*arguments)
+
+
+def test_a_model_is_tried_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its defaults; the other column is that of `random`."""
+    span = ["--from", "2026-06-21T12:00Z", "--to", "2026-06-21T12:00:03Z"]
+    assert main(["sample", "Meter_0", *span, "--model", "clear-sky"]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split(",")[1] for row in rows] == [str(START_S + second) for second in range(3)]
+    pv = [float(row.split(",")[3]) for row in rows]
+    assert max(pv) - min(pv) < 0.001
+    assert main(["sample", "Meter_0", *span, "--model", "household", "--model", "clear-sky"]) == 0
+    _, *both = capsys.readouterr().out.splitlines()
+    assert [row.split(",")[3] for row in both] == [row.split(",")[3] for row in rows]
+    assert [row.split(",")[2] for row in both] != [row.split(",")[2] for row in rows]
+
+
+def test_two_models_of_one_kind_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "Meter_0", "--model", "clear-sky", "--model", "weather"]) == 78
+    assert "--model clear-sky and --model weather exclude each other; give one." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given, first, last",
+    [
+        ([], "2026-03-29T00:00:00+01:00", "2026-03-29T23:00:00+02:00"),
+        (["--from", "2026-10-25"], "2026-10-25T00:00:00+02:00", "2026-10-25T23:00:00+01:00"),
+        (["--to", "2026-10-26"], "2026-10-25T00:00:00+02:00", "2026-10-25T23:00:00+01:00"),
+    ],
+)
+def test_a_day_is_a_calendar_day(
+    run: Run, monkeypatch: pytest.MonkeyPatch, given: list[str], first: str, last: str
+) -> None:
+    """Of 23 or 25 hours, too: today, the one that begins at --from, or the one that ends at --to."""
+    monkeypatch.setattr(time, "time", lambda: datetime.fromisoformat("2026-03-29T12:00:00+02:00").timestamp())
+    _, *rows = run("Meter_0", *given, "--interval", "3600")
+    times = [int(row.split(",")[1]) for row in rows]
+    assert times == list(range(int(_seconds(first)), int(_seconds(last)) + 1, 3600))
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
