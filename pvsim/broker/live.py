@@ -27,6 +27,7 @@ from pvsim.reading import JSON
 log = logging.getLogger("pvsim.live")
 
 EXCHANGE = "amq.topic"
+NAME = "pvsim live copies"  # of the connection, as rabbitmqctl list_connections has it
 MOST_UNSENT = 2**16  # bytes that the socket has not taken yet; then copies are dropped
 _LONGEST_WAIT_S = 60.0
 _STABLE_S = 5.0  # a broker that refuses copies does so within that time
@@ -50,7 +51,7 @@ class _State(Enum):
 
 
 class LiveLink:
-    """Publishes to EXCHANGE, at most once, and never waits. Opened by the first copy; after a failure by a later one."""
+    """Publishes to EXCHANGE, at most once, and never waits. A copy opens it, and after a failure a later one."""
 
     def __init__(self, settings: BrokerSettings, loop: Loop) -> None:
         self._settings = settings
@@ -89,6 +90,7 @@ class LiveLink:
         except ConfigError as error:  # a file that could be read when the service was started
             self._on_lost(None, error)
             return
+        parameters.client_properties = {**parameters.client_properties, "connection_name": NAME}
         self._connection = pika.SelectConnection(
             parameters, self._on_connected, self._on_lost, self._on_lost, custom_ioloop=self._loop.pika
         )

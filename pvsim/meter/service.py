@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from pvsim import config, runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
 from pvsim.meter.progress import ProgressFile, Track
+from pvsim.metrics import PERIOD_S
 from pvsim.models import load
 from pvsim.reading import shown_ids
 
@@ -40,6 +42,7 @@ class Service:
         meters = [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()]
         self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
         self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
+        self._figures = MeterFigures()
         self._stop_ns: int | None = None
         self._began_s = time.monotonic()
         self._first_ns = options.timeline.start_ns or now_ns
@@ -65,6 +68,9 @@ class Service:
         self._tick()
         self._every(SETTLE_S, self.fleet.settle)
         self._every(SAVE_S, self._save)
+        if self._host.metrics_file:
+            self._write_metrics()
+            self._every(PERIOD_S, self._write_metrics)
         if self._timeline.end_ns is not None:
             self._every(END_S, self._look_for_the_end)
         self._host.ready()
@@ -135,14 +141,13 @@ class Service:
         print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     def _status(self) -> str:
-        fleet = self.fleet
-        parts = [f"{len(fleet.meters)} meters" if len(fleet.meters) > 1 else fleet.meters[0].meter_id]
-        parts.append(f"{fleet.confirmed} readings confirmed")
-        if fleet.refused:
-            parts.append(f"{fleet.refused} full queues")
-        if behind := fleet.behind():
-            parts.append(f"{behind} behind")
-        return f"{', '.join(parts)}; {self._broker.state}"
+        self._figures.update(self.fleet, self._broker)
+        return f"{self._figures.status(self.fleet.meters[0].meter_id)}; {self._broker.state}"
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._figures.update(self.fleet, self._broker)
+        self._host.metrics_file.write(self._figures)
 
     # --- the end
 

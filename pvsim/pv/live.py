@@ -48,6 +48,10 @@ class Live:
             self.sent += self._link.send(self._copies, address)
             self._copies = []
 
+    def close(self) -> None:
+        """No more copies."""
+        self._link.close()
+
 
 def body(row: str) -> bytes:
     """A row as JSON: its columns, and what flows from the grid, which is load less PV, exactly."""

@@ -16,10 +16,13 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from pvsim import config, runtime
-from pvsim.broker import OTHER_ARGUMENTS, Broker, Delivery, Loop, Queue, arguments, back_off
+from pvsim.broker import OTHER_ARGUMENTS, Broker, Delivery, LiveLink, Loop, Queue, arguments, back_off
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
+from pvsim.metrics import PERIOD_S
 from pvsim.models import PowerModel, solar
+from pvsim.pv.figures import PvFigures
+from pvsim.pv.live import Live
 from pvsim.pv.setaside import SetAside
 from pvsim.reading import decode, decode_block, shown_ids
 from pvsim.row import format_block, format_row
@@ -116,8 +119,9 @@ class Recorder:
         self._pending = 0
         self._commit_is_due = False
         self._set_aside = SetAside(self._broker, clock)
-        self._rows = 0
-        self._last_ns: int | None = None
+        self._clock = clock
+        self._figures = PvFigures()
+        self._live = Live(LiveLink(options.broker, self._loop), clock) if options.live else None
         self._is_stopping = False
 
     def run(self) -> None:
@@ -126,6 +130,8 @@ class Recorder:
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
         self._tick()
+        if self._host.metrics_file:
+            self._write_metrics()
         self._host.ready()
         self._loop.run()
 
@@ -269,9 +275,11 @@ class Recorder:
     def _commit(self) -> None:
         """Commit what is pending; if that takes long, the loop goes on in between: a first commit opens many files."""
         self._commit_is_due = False
+        begin_s = time.monotonic()
         written = self._write()
         failed = self._files.commit()
-        self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
+        rows = sum(rows for meter_id, rows in written.items() if meter_id not in failed)
+        self._figures.on_commit(rows, time.monotonic() - begin_s, self._clock())
         self._acknowledge([self._meters[meter_id] for meter_id in written if meter_id not in failed])
         for meter_id, error in failed.items():
             self._pause(self._meters[meter_id], error)
@@ -293,11 +301,15 @@ class Recorder:
     def _acknowledge(self, meters: Sequence[Meter]) -> None:
         self._broker.ack([tag for meter in meters for tag in meter.tags])
         for meter in meters:
-            self._last_ns = meter.times_ns[-1]
+            self._figures.on_written(meter.times_ns[-1])
+            if self._live:
+                self._live.add(meter.meter_id, meter.times_ns, meter.rows)
             meter.forget()
             if meter.failures:
                 log.info("The rows of %s are written again.", meter.meter_id)
                 meter.failures, meter.trouble = 0, ""
+        if self._live:
+            self._live.send(self._broker.address)
 
     def _pause(self, meter: Meter, error: DayFileError) -> None:
         """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
@@ -330,18 +342,24 @@ class Recorder:
         self._loop.later(TICK_S, self._tick)
 
     def _status(self) -> str:
+        troubled = self._count()
+        name, trouble = next(iter(self._meters)), troubled[0].trouble if troubled else ""
+        return f"{self._figures.status(name, trouble)}; {self._broker.state}"
+
+    def _count(self) -> list[Meter]:
+        """Bring the figures up to date; returns the meters that have a trouble."""
         meters = self._meters.values()
-        parts = [f"{len(meters)} meters" if len(meters) > 1 else next(iter(meters)).meter_id]
-        parts.append(f"{self._rows} rows written")
-        if self._last_ns is not None:
-            parts.append(f"last reading of {time.strftime('%F %T', time.localtime(self._last_ns // 10**9))}")
-        if waiting := sum(meter.waits for meter in meters):
-            parts.append(f"{waiting} on standby: another PV service consumes them")
-        if self._set_aside.count:
-            parts.append(f"{self._set_aside.count} messages set aside")
-        if troubled := [meter for meter in meters if meter.trouble]:
-            parts.append(f"{len(troubled)} waiting: {troubled[0].trouble}")
-        return f"{', '.join(parts)}; {self._broker.state}"
+        troubled = [meter for meter in meters if meter.trouble]
+        waits = sum(meter.waits for meter in meters)
+        self._figures.update(self._broker, len(meters), waits, len(troubled), self._set_aside.count)
+        self._figures.live_copies.value = self._live.sent if self._live else 0
+        return troubled
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._count()
+        self._host.metrics_file.write(self._figures)
+        self._loop.later(PERIOD_S, self._write_metrics)
 
     def _on_wake(self) -> None:
         self._host.drain_wake()
@@ -352,4 +370,6 @@ class Recorder:
             while self._dirty:
                 self._commit()
             self._files.close()
+            if self._live:
+                self._live.close()
             self._broker.close(self._loop.stop)

@@ -13,7 +13,7 @@ from pvsim.errors import PvsimError
 from pvsim.helptext import add_examples
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
-COMMANDS = ("check", "demo", "report", "sample", "verify")
+COMMANDS = ("check", "demo", "report", "sample", "verify", "watch")
 EXAMPLES = {
     "check": ("sudo pvsim check", "pvsim check --offline -conf broker.ini", "sudo pvsim check --json"),
     "demo": ("pvsim demo", "pvsim demo --seconds 15"),
@@ -28,6 +28,11 @@ EXAMPLES = {
     "verify": (
         "sudo pvsim verify /var/lib/pvsim/Meter_0-*.csv",
         "sudo pvsim verify --progress /var/lib/pvsim/progress.json /var/lib/pvsim/Meter_0-*.csv",
+    ),
+    "watch": (
+        "sudo pvsim watch",
+        "pvsim watch Meter_0..9 -conf broker.ini",
+        "pvsim watch Meter_0 --json | jq .grid_power_w",
     ),
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number

@@ -12,7 +12,10 @@ import pvsim
 PACKAGE = Path(pvsim.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 ONLY_IN = {
-    "pika": {f"broker/{name}.py" for name in ("connection", "publishing", "queues", "trial", "trouble")},
+    "pika": {
+        f"broker/{name}.py"
+        for name in ("connection", "live", "publishing", "queues", "subscription", "trial", "trouble")
+    },
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},
     "systemd": {"runtime.py"},
