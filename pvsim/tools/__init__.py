@@ -32,7 +32,7 @@ EXAMPLES = {
     "watch": (
         "sudo pvsim watch",
         "pvsim watch Meter_0..9 -conf broker.ini",
-        "pvsim watch Meter_0 --json | jq .grid_power_w",
+        "pvsim watch Meter_0 --json --rows 3",
     ),
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number

@@ -41,6 +41,7 @@ GOOD = body("Meter_0,1,1,1,1").decode()
         GOOD.replace("Meter_0", "\\u001b[31m"),
         GOOD.replace('"Meter_0"', "7"),
         GOOD.replace('"time_s": 1', '"time_s": "\\u001b[2J"'),
+        GOOD.replace('"time_s": 1', '"time_s": "1"'),
         GOOD.replace('"time_s": 1', '"time_s": NaN'),
         GOOD.replace('"time_s": 1', '"time_s": 1e400'),
         GOOD.replace('"time_s": 1', f'"time_s": {"9" * 5000}'),

@@ -21,6 +21,10 @@ _REMEMBERED = 30  # values of each meter
 _AROUND = 6  # lines of the screen that are not for meters
 
 
+class _Number(str):
+    """A number as it was written."""
+
+
 class Line(NamedTuple):
     """A live copy: its values, as they were written."""
 
@@ -38,9 +42,10 @@ class Seen(NamedTuple):
 def parse(body: bytes) -> Line | None:
     """The live copy in a message; None for anything else."""
     try:
-        found = json.loads(body, parse_float=str, parse_int=str)
+        found = json.loads(body, parse_float=_Number, parse_int=_Number)
         meter_id, *values = (found[name] for name in COLUMNS)
-        if all(isinstance(value, str) and _NUMBER.fullmatch(value) for value in values):
+        is_copy = type(meter_id) is str and all(isinstance(value, _Number) for value in values)
+        if is_copy and all(map(_NUMBER.fullmatch, values)):
             return Line(check_id(meter_id), values)
     except (ValueError, KeyError, TypeError, RecursionError, IdError):
         pass
