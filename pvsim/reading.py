@@ -113,21 +113,30 @@ def fixed_text(scaled: int, decimals: int) -> str:
     return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
 
 
-_THOUSANDTHS = [fixed_text(each, 3)[1:] for each in range(1000)]  # "", ".001", …, ".999"
+def power_text(scaled: int, decimals: int) -> str:
+    """The same, always with a decimal point: (8000000, 3) is 8000.0.
+
+    Readers that guess a column's type from its first rows would take a night of 0 for integers.
+    """
+    text = fixed_text(scaled, decimals)
+    return text if "." in text else f"{text}.0"
+
+
+_THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
 _PADDED = [f".{each:03}" for each in range(1000)]
 
 
 def watts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with three decimals of each."""
+    """`power_text` with three decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 3) for each in milliwatts]
+        return [power_text(each, 3) for each in milliwatts]
     return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
 
 
 def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with six decimals of each."""
+    """`power_text` with six decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 6) for each in milliwatts]
+        return [power_text(each, 6) for each in milliwatts]
     return [
         f"{each // 1_000_000}{_PADDED[each // 1000 % 1000]}{_THOUSANDTHS[each % 1000][1:]}"
         if each % 1000
@@ -142,11 +151,13 @@ def times_texts(times_ns: Sequence[int]) -> list[str]:
 
 
 def decimal_text(value: Decimal) -> str:
-    """The shortest exact plain text of a finite number: no exponent, no trailing zeros, no minus zero."""
+    """The shortest exact plain text of a finite number with a decimal point: no exponent, no minus zero."""
     text = f"{value:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    if text == "-0":
+        return "0.0"
+    return text if "." in text else f"{text}.0"
 
 
 def time_text(time_ns: int) -> str:

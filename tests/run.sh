@@ -7,12 +7,15 @@
 #
 #   unit       ruff, mypy --strict, and the tests that need no broker and no clock
 #   broker     the services with a RabbitMQ node of their own
-#   package    the Debian package in booted Debian 12 and 13 machines (root only)
+#   package    the Debian package in booted machines: Debian 12 and 13, or PVSIM_SUITES="bookworm trixie forky"
 #   bench      a table of figures and targets, measured beside two plainer ways and a C client
 #   models     two tables: the models beside pvlib, and beside the standard load profile
 #
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
-# come from pip, into .venv, which also holds every cache. The first part that fails ends the run.
+# come from pip, into .venv, which also holds every cache, and the reports of the last run (.venv/report).
+#
+# A part runs although an earlier one failed. What this machine does not allow is left out; each part says so when it
+# begins, and the last line says it again. Where CI is set, whatever is left out fails.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -35,8 +38,7 @@ start_services_again() { [ -z "$policy" ] || { rm -f "$policy"; policy=; }; }
 
 need() {
     missing=
-    for package in python3-pika python3-daemon python3-sdnotify python3-systemd \
-        python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis "$@"; do
+    for package in "$@"; do
         installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
@@ -49,61 +51,85 @@ need() {
     start_services_again
 }
 
-# Made once, and again when the requirements or Debian's Python have changed. Where pip reaches no index, the linters
-# are left out, but never unsaid, and never where CI is set.
+packages_of() {
+    echo python3-pika python3-daemon python3-sdnotify python3-systemd
+    echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis
+    case $1 in
+        unit | models) echo python3-venv ;;
+        broker) echo rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace ;;
+        package) echo mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography ;;
+        bench) echo rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev ;;
+    esac
+}
+
+# Made once, and again when the requirements or Debian's Python have changed. Fails where pip reaches no index.
 linters() {
     { /usr/bin/python3 --version; cat tests/requirements.txt; } >"$temporary/wanted"
     ! cmp -s "$temporary/wanted" .venv/made-of || return 0
     say 'Installing the linters of tests/requirements.txt into .venv'
-    rm -rf .venv 2>/dev/null || fail '.venv is out of date and not yours; run: sudo sh tests/run.sh'
+    rm -rf .venv/made-of .venv/bin .venv/include .venv/lib .venv/lib64 .venv/pyvenv.cfg 2>/dev/null ||
+        fail '.venv is out of date and not yours; run: sudo sh tests/run.sh'
     quietly /usr/bin/python3 -m venv --system-site-packages .venv
-    if .venv/bin/pip install --quiet --requirement tests/requirements.txt >"$temporary/log" 2>&1; then
-        cp "$temporary/wanted" .venv/made-of
-    else
+    if ! .venv/bin/pip install --quiet --requirement tests/requirements.txt >"$temporary/log" 2>&1; then
         tail -n 5 "$temporary/log" >&2
-        [ -z "${CI-}" ] || fail 'pip cannot install the linters'
-        false
+        return 1
     fi
+    cp "$temporary/wanted" .venv/made-of
 }
 
-run_pytest() { /usr/bin/python3 -m pytest -o cache_dir=.venv/pytest "$@"; }
+# Note what is not checked beside the tests that pytest skips, for the last line.
+leave_out() {
+    echo "$2" >>"$reports/$1.skipped"
+    say "NOT CHECKED: $2"
+}
+
+run_pytest() {
+    part=$1
+    shift
+    say "tests/$part"
+    /usr/bin/python3 -m pytest -o cache_dir=.venv/pytest --junit-xml="$reports/$part.xml" "tests/$part" "$@"
+}
+
+check_style() { .venv/bin/ruff check --quiet . && .venv/bin/ruff format --check . && .venv/bin/mypy --no-error-summary; }
 
 unit() {
-    need python3-venv
+    style=0
     if linters; then
         say 'ruff and mypy'
-        .venv/bin/ruff check --quiet .
-        .venv/bin/ruff format --quiet --check .
-        .venv/bin/mypy --no-error-summary
+        check_style || style=1
     else
-        say 'NOT CHECKED: style and types. pip cannot install ruff and mypy here; the tests themselves do not need it.'
+        leave_out unit 'style and types: needs pip, and a network that reaches its index'
     fi
-    say 'tests/unit'
-    run_pytest -n 2 tests/unit "$@"
+    run_pytest unit -n 2 "$@"
+    return "$style"
 }
 
-broker() {
-    need rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
-    say 'tests/broker'
-    run_pytest tests/broker "$@"
-}
+broker() { run_pytest broker -n 3 --dist loadgroup "$@"; }
 
 package() {
-    is_root || fail 'the package part boots machines, and needs root for it; run: sudo sh tests/run.sh package'
-    need mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography
     sh debian/build.sh
-    say 'tests/package'
     # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
-    run_pytest -n 2 --dist loadgroup -o timeout=600 tests/package "$@"
+    run_pytest package -n 2 --dist loadgroup -o timeout=600 "$@"
+}
+
+# One part in a process of its own, whose failure is noted, and ends neither this run nor the next part.
+run_part() {
+    rm -f "$reports/$1".*
+    began=$(date +%s)
+    status=0
+    if [ "$1" = package ] && ! is_root; then
+        leave_out package 'the package part, which boots machines: needs root'
+    else
+        PVSIM_PART=yes sh tests/run.sh "$@" || status=$?
+    fi
+    echo "$status $(($(date +%s) - began))" >"$reports/$1.status"
 }
 
 bench() {
-    need rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev
     /usr/bin/python3 -m tests.bench "$@"
 }
 
 models() {
-    need python3-venv
     if ! cmp -s tests/bench/requirements.txt .venv/models/made-of; then
         say 'Installing pvlib and demandlib into .venv/models'
         rm -rf .venv/models
@@ -127,18 +153,39 @@ export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH" DEBIAN_FRONTEND=noninteractive
 unset PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
 export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode" RUFF_CACHE_DIR="$PWD/.venv/ruff" MYPY_CACHE_DIR="$PWD/.venv/mypy"
 export HYPOTHESIS_STORAGE_DIRECTORY="$PWD/.venv/hypothesis"
+reports=.venv/report
 policy=
 temporary=$(mktemp -d)
 trap leave EXIT
 trap 'exit 130' INT TERM
 
-case ${1-all} in
-    all) for part in unit broker package; do "$part"; done ;;
-    unit | broker | package) "$@" ;;
-    bench | models)
-        "$@"
-        exit
-        ;;
+parts=${1-all}
+case $parts in
+    all) parts='unit broker package' ;;
+    unit | broker | package | bench | models) ;;
     *) fail "there is no part '$1'; the parts are unit, broker, package, bench and models" ;;
 esac
-say 'All of it passed'
+[ $# = 0 ] || shift
+
+if [ -n "${PVSIM_PART-}" ]; then
+    unset PVSIM_PART
+    "$parts" "$@"
+    exit
+fi
+{ mkdir -p "$reports" && touch "$reports/written"; } 2>/dev/null ||
+    fail "$PWD cannot be written to, and its .venv holds linters, caches and reports; run it with sudo, or in a copy"
+for part in $parts; do
+    # shellcheck disable=SC2046 # one word a package
+    [ "$part" = package ] && ! is_root || wanted="${wanted-} $(packages_of "$part" | tr '\n' ' ')"
+done
+# shellcheck disable=SC2086
+need $wanted
+case $parts in
+    bench | models)
+        "$parts" "$@"
+        exit
+        ;;
+esac
+for part in $parts; do run_part "$part" "$@"; done
+# shellcheck disable=SC2086
+/usr/bin/python3 tests/summary.py "$reports" $parts

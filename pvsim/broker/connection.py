@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -20,14 +19,14 @@ from typing import Any, NamedTuple, Protocol
 
 import pika
 import pika.adapters.select_connection as select_connection
-import pika.exceptions as errors
 
-from pvsim.broker import tls
+from pvsim.broker import pika_private, tls
 from pvsim.broker.counts import Counts
-from pvsim.broker.publishing import SILENT_S, Done, Publisher, can_carry
+from pvsim.broker.proof import properties_text
+from pvsim.broker.publishing import SILENT_S, Done, Publisher
 from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
 from pvsim.broker.settling import Unsettled
-from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain, received
+from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
 from pvsim.reading import REJECTED
@@ -39,20 +38,6 @@ _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more ofte
 _GOODBYE_S, _REFUSING_S = 1.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
-_SENT_AT_ONCE = 2**16  # bytes; of what is longer, pika copies the rest each time that the socket takes a part
-
-_decode_properties = pika.BasicProperties.decode
-
-
-def _decode_leniently(self: Any, encoded: bytes, offset: int = 0) -> Any:
-    """pika lets a header that Python cannot hold (a NaN, a date in the year 300000) end the whole process."""
-    try:
-        return _decode_properties(self, encoded, offset)
-    except Exception:  # whatever it is, the body is what counts
-        return self
-
-
-pika.BasicProperties.decode = _decode_leniently
 
 
 class Loop:
@@ -84,46 +69,6 @@ class Loop:
     def stop(self) -> None:
         """Make `run` return."""
         self.pika.stop()
-
-
-class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """pika's, but for two things.
-
-    It takes any error in what it calls for a broken connection: here, one of ours ends the service. And it sends each
-    frame by itself, three a message: here, what is written at one go is sent at one go.
-    """
-
-    def __init__(self, loop: Loop, *arguments: Any, **options: Any) -> None:
-        self._owner_loop = loop
-        self._outgoing = bytearray()
-        super().__init__(*arguments, custom_ioloop=loop.pika, **options)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._outgoing:
-            self._owner_loop.later(0, self._emit)
-        self._outgoing += data
-        if len(self._outgoing) >= _SENT_AT_ONCE:
-            self._emit()
-
-    def _emit(self) -> None:
-        data, self._outgoing = bytes(self._outgoing), bytearray()
-        if data and self._transport:  # or else the connection is lost
-            super()._adapter_emit_data(data)
-
-    def _proto_data_received(self, data: bytes) -> None:
-        try:
-            super()._proto_data_received(data)
-        except Exception as error:
-            if _is_ours(error):
-                self._owner_loop.fail(error)
-            raise
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether code of ours was running, and not just pika's on bytes that it does not understand."""
-    frames = traceback.walk_tb(error.__traceback__)
-    ours = sum(frame.f_globals.get("__name__", "").startswith("pvsim.") for frame, _ in frames)
-    return ours > 1 and not isinstance(error, errors.AMQPError)  # the first frame is above
 
 
 class Owner(Protocol):
@@ -262,16 +207,14 @@ class Broker:
         self._publisher.publish(queue, body, pika.BasicProperties(content_type, delivery_mode=2), done)
 
     def set_aside(self, delivery: Delivery, reason: str, time_text: str, done: Done) -> None:
-        """Publish a message that is no reading to the queue REJECTED, whole, with why and when."""
-        given = delivery.properties
-        ours = {"x-pvsim-queue": delivery.queue, "x-pvsim-reason": reason, "x-pvsim-time": time_text}
-        headers = {**(given.headers or {}), **ours} if can_carry(given.headers) else ours
-        properties = pika.BasicProperties(
-            content_type=given.content_type,
-            content_encoding=given.content_encoding,
-            headers=headers,
-            delivery_mode=2,
-        )
+        """Publish a message that is no reading to the queue REJECTED: its body, and the rest as data in our headers."""
+        headers = {
+            "x-pvsim-queue": delivery.queue,
+            "x-pvsim-reason": reason,
+            "x-pvsim-time": time_text,
+            "x-pvsim-properties": properties_text(delivery.properties),
+        }
+        properties = pika.BasicProperties(headers=headers, delivery_mode=2)
         self._publisher.publish(REJECTED, delivery.body, properties, done)
 
     def consume(self, queue: str) -> None:
@@ -310,15 +253,9 @@ class Broker:
         return self.can_publish and self._publisher.is_silent
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
-        """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
-
-        pika's own basic_cancel may wait for answers, and be overtaken by what is given back: that is delivered again.
-        """
+        """No more deliveries from a queue; `done` when the last has come. What is given back then keeps its order."""
         if tag := self._tags.pop(queue, None):
-            channel, spec = self._consumer, pika.spec.Basic
-            arguments = {"consumer_tag": tag}
-            channel.callbacks.add(channel.channel_number, spec.CancelOk, lambda _: done(), arguments=arguments)
-            channel._send_method(spec.Cancel(**arguments))
+            pika_private.cancel(self._consumer, tag, done)
         else:
             done()
 
@@ -358,7 +295,7 @@ class Broker:
         except ConfigError as error:  # a file that could be read when the service was started
             self._on_lost(None, error)
             return
-        self._connection = _Connection(
+        self._connection = pika_private.Connection(
             self._loop,
             parameters,
             on_open_callback=self._on_open,
@@ -432,7 +369,7 @@ class Broker:
         """
         if self._connection.is_open and not self._is_dropping:
             self._is_dropping = True
-            self._connection._terminate_stream(errors.AMQPConnectionError(reason))
+            pika_private.terminate(self._connection, reason)
 
     def _on_cancelled(self, frame: Any) -> None:
         for queue in [queue for queue, tag in self._tags.items() if tag == frame.method.consumer_tag]:
@@ -456,7 +393,7 @@ class Broker:
             self._logged.clear()
         self._up_since = 0.0
         self._owner.on_down()
-        self._retry(explain(reason, self.settings, self.address, received(connection)))
+        self._retry(explain(reason, self.settings, self.address, pika_private.received(connection)))
 
     def _retry(self, trouble: Trouble) -> None:
         wait_s = self._turn.fail(_REFUSED_WAIT_S if trouble.is_cheap else _LONGEST_WAIT_S, random.random())

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import pika
 import pika.frame
 
+from pvsim.broker import pika_private
 from pvsim.broker.connection import Loop, back_off, connection_parameters
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
-from pvsim.errors import ConfigError
+from pvsim.errors import BrokerError, ConfigError
 from pvsim.reading import JSON
 
 log = logging.getLogger("pvsim.live")
@@ -65,12 +66,14 @@ class LiveLink:
 
     def send(self, copies: Sequence[Copy], address: Address) -> int:
         """Send copies, or drop them; returns how many were sent. `address`: the node to connect to, if need be."""
-        if self._state is _State.OPEN and self._connection.is_open and self._has_room():
-            self._connection._output_marshaled_frames([b"".join(map(_frames, copies))])
+        if self._can_send():
+            pika_private.send_frames(self._connection, b"".join(map(_frames, copies)))
             self._say_again()
             return len(copies)
         if self._state is _State.CLOSED and time.monotonic() >= self._next_try_s:
             self._open(address)
+        elif self._state is _State.OPENING and time.monotonic() >= self._next_try_s and self._connection.is_open:
+            pika_private.terminate(self._connection, BrokerError("it does not open a channel"))
         return 0
 
     def close(self) -> None:
@@ -79,11 +82,13 @@ class LiveLink:
             self._connection.close()
         self._state = _State.ENDED
 
-    def _has_room(self) -> bool:
-        return bool(self._connection._transport.get_write_buffer_size() < MOST_UNSENT)
+    def _can_send(self) -> bool:
+        is_open = self._state is _State.OPEN and self._connection.is_open
+        return is_open and pika_private.unsent_bytes(self._connection) < MOST_UNSENT
 
     def _open(self, address: Address) -> None:
         self._state = _State.OPENING
+        self._next_try_s = time.monotonic() + _LONGEST_WAIT_S
         self._address = address
         try:
             parameters = connection_parameters(self._settings, address)
@@ -91,7 +96,7 @@ class LiveLink:
             self._on_lost(None, error)
             return
         parameters.client_properties = {**parameters.client_properties, "connection_name": NAME}
-        self._connection = pika.SelectConnection(
+        self._connection = pika_private.Bounded(
             parameters, self._on_connected, self._on_lost, self._on_lost, custom_ioloop=self._loop.pika
         )
 
@@ -99,13 +104,21 @@ class LiveLink:
         if self._state is _State.ENDED:
             connection.close()
             return
-        connection.add_on_connection_blocked_callback(lambda *_: self._to(_State.BLOCKED))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._to(_State.OPEN))
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(_CHANNEL, self._on_channel)
 
     def _on_channel(self, channel: Any) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
         self._opened_s = time.monotonic()
+        self._to(_State.OPEN)
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        log.warning("No live copies for now: the broker takes nothing: %s.", frame.method.reason)
+        self._to(_State.BLOCKED)
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        log.info("Live copies are sent again.")
         self._to(_State.OPEN)
 
     def _to(self, state: _State) -> None:
@@ -139,8 +152,7 @@ class LiveLink:
             log.info("Live copies are sent again.")
 
 
-# A message in frames (AMQP 0-9-1, section 4.2). What they have in common from copy to copy is made once: pika's own
-# basic_publish takes ten times as long.
+# A message in frames (AMQP 0-9-1, section 4.2). What they have in common from copy to copy is made once.
 
 
 def _frames(copy: Copy) -> bytes:

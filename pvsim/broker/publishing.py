@@ -8,7 +8,6 @@ from itertools import takewhile
 from typing import Any
 
 import pika
-import pika.data
 
 from pvsim.broker.counts import Counts
 
@@ -87,12 +86,3 @@ class Publisher:
         if multiple:
             return list(takewhile(lambda waiting: waiting <= tag, self._waiting))
         return [tag] if tag in self._waiting else []
-
-
-def can_carry(headers: dict[str, Any] | None) -> bool:
-    """Whether pika can send these headers, which it received, and whether ours still fit into the frame."""
-    pieces: list[bytes] = []
-    try:
-        return not headers or pika.data.encode_table(pieces, headers) < 60_000
-    except Exception:  # pika raises whatever comes up in encoding
-        return False

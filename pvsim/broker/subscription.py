@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import pika
-
+from pvsim.broker import pika_private
 from pvsim.broker.connection import connection_parameters
 from pvsim.broker.live import EXCHANGE
 from pvsim.broker.trouble import explain
@@ -66,7 +65,7 @@ class Subscription:
         self._bodies = []
 
     def _subscribe(self, address: Address) -> None:
-        self._connection = pika.BlockingConnection(connection_parameters(self._settings, address))
+        self._connection = pika_private.blocking(connection_parameters(self._settings, address))
         self._channel = self._connection.channel()
         arguments = {"x-max-length": _MOST_HELD}
         queue = self._channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).method.queue

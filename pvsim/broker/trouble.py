@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pika.adapters.utils.connection_workflow as workflow
 import pika.exceptions as errors
@@ -116,11 +116,6 @@ def refusal(reason: Exception, settings: BrokerSettings) -> str:
     if getattr(reason, "reply_code", 0) == ACCESS_REFUSED:
         return f"{text}; look at rabbitmqctl list_permissions -p {settings.virtual_host}."
     return f"{text}."
-
-
-def received(connection: Any) -> bytes:
-    """What has come and was no frame (yet)."""
-    return getattr(connection, "_frame_buffer", None) or b""
 
 
 def _cause(reason: BaseException) -> BaseException:

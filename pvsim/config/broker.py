@@ -21,6 +21,11 @@ PORT, TLS_PORT = 5672, 5671  # as IANA has them for amqp and amqps
 _NAME = r"(?:[\w-]{1,63}\.){0,100}[\w-]{1,63}\.?"
 _IPV6 = r"(?=.*:.*:)[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?"
 _ADDRESS = re.compile(rf"(?:({_IPV6})|({_NAME}|\[{_IPV6}\])(?::([0-9]{{1,5}}))?)", re.ASCII)
+_URL = re.compile(
+    r"(?P<scheme>amqps?)://(?:(?P<username>[^:@/?#]+)(?::(?P<password>[^:@/?#]*))?@)?(?P<hosts>[^@/?#]+)"
+    r"(?:/(?P<virtual_host>[^/?#]+))?"
+)
+_NO_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Address(NamedTuple):
@@ -71,8 +76,9 @@ def load_broker(path: Path | None) -> BrokerSettings:
     for name in sections:
         if name != "broker":
             raise ini.unknown_section(source, name, ["broker"])
-    found = values_of(source, "broker", sections.get("broker", {}), BROKER)
     place = f"{source}: [broker]"
+    found = values_of(source, "broker", _with_url(place, sections.get("broker", ini.Section())), BROKER)
+    _spread_url(place, found)
     _check_login(place, found)
     _check_tls(place, found)
     kept = _kept_password(path is None)
@@ -98,6 +104,28 @@ def _default_text(source: str) -> str:
 # What the keys mean together.
 
 
+def _with_url(place: str, texts: ini.Section) -> ini.Section:
+    """A URL may stand in host, too."""
+    if "://" not in texts.get("host", ""):
+        return texts
+    if "url" in texts:
+        raise _both(place, "url", "host")
+    return ini.Section((("url" if name == "host" else name, text) for name, text in texts.items()), texts.lines)
+
+
+def _spread_url(place: str, values: dict[str, Any]) -> None:
+    """What the URL says, as if its keys did."""
+    of_url: dict[str, Any] = values.pop("url", None) or {}
+    for key in BROKER.values():
+        if key.field in of_url and key.field in values:
+            raise _both(place, "url", key.name)
+    values |= of_url
+
+
+def _both(place: str, one: str, other: str) -> ConfigError:
+    return ConfigError(f"{place} gives both {one} and {other}; keep one of the two.")
+
+
 def _check_login(place: str, values: Mapping[str, Any]) -> None:
     if values.get("external"):
         for name in ("username", "password", "password_file"):
@@ -106,7 +134,7 @@ def _check_login(place: str, values: Mapping[str, Any]) -> None:
         if not values.get("cert_file"):
             raise ConfigError(f"{place} login = certificate needs one; give cert_file, and key_file.")
     if values.get("password") is not None and values.get("password_file"):
-        raise ConfigError(f"{place} gives both password and password_file; keep one of the two.")
+        raise _both(place, "password", "password_file")
 
 
 def _check_tls(place: str, values: Mapping[str, Any]) -> None:
@@ -132,7 +160,9 @@ def _resolved(place: str, source: str, values: Mapping[str, Any], kept_password:
     if kept_password is not None:
         found["password"] = kept_password
     elif password_file:
-        named = f"{place} password_file: {ini.shown_path(password_file)}"
+        # What names no file may be the password itself.
+        shown = ini.shown_path(password_file) if os.path.lexists(password_file) else "the file"
+        named = f"{place} password_file: {shown}"
         found["password"] = _one_line(named, ini.read_existing(password_file, named))
     return found
 
@@ -172,6 +202,27 @@ def _address(text: str) -> tuple[str, int]:
     return (match[1] or match[2]).strip("[]"), checked(port, 1 <= port <= 65535) if match[3] else 0
 
 
+def _url(text: str) -> dict[str, Any]:
+    """What a URL says, by field: amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST (RabbitMQ's AMQP URI specification).
+
+    A / at the end is refused: RabbitMQ takes it for the virtual host with the empty name, others for the one named /.
+    """
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    names = {"username": match["username"], "password": match["password"], "virtual_host": match["virtual_host"]}
+    values: dict[str, Any] = {name: _unquoted(part) for name, part in names.items() if part is not None}
+    checked(values, _is_short(values.get("virtual_host", "/")))
+    return values | {"tls": match["scheme"] == "amqps", "addresses": _addresses(match["hosts"])}
+
+
+def _unquoted(text: str) -> str:
+    from urllib.parse import unquote  # only who has a URL needs it
+
+    part = unquote(checked(text, not _NO_PERCENT.search(text)), errors="strict")
+    return checked(part, part.isprintable())
+
+
 def _yes_or_no(text: str) -> bool:
     return one_of(text.lower(), ("yes", "no")) == "yes"
 
@@ -189,26 +240,36 @@ def _is_short(text: str) -> bool:
 
 
 def _text(name: str, noun: str, right: str, default: str, fits: Callable[[str], object]) -> Key:
-    return Key(name, noun, right, lambda text: checked(text, fits(text)), default, name)
+    return Key(name, noun, right, lambda text: checked(text, fits(text)), default, name, is_secret=True)
 
 
 def _file(name: str) -> Key:
     return Key(name, "a file name", "the name of a file", or_nothing(Path), "", name)
 
 
+def _is_name(text: str) -> bool:
+    """It is not empty, and no URL in the wrong place, which messages would quote."""
+    return len(text) > 0 and "://" not in text
+
+
 def _switch(name: str, default: str) -> Key:
     return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
 
 
-_HOSTS = "names or IP addresses with commas between them, each with its :PORT or without, and without a scheme"
+_HOSTS = "names or IP addresses with commas between them, each with its :PORT or without"
+_URLS = (
+    "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS, with what each part needs of %40 for @, %3A for"
+    " :, %2F for / and %25 for %, and without a / at the end"
+)
 
 BROKER = table(
     Key("host", "a host", _HOSTS, _addresses, "localhost", "addresses"),
+    Key("url", "a URL of a broker", _URLS, or_nothing(_url), "", "url", is_secret=True),
     whole("port", "a port", 1, 65535, str(PORT)),
-    _text("username", "a user name", "one that the broker knows", "guest", len),
+    _text("username", "a user name", "one that the broker knows", "guest", _is_name),
     _text("password", "a password", "any text", "guest", lambda _: True),
     _file("password_file"),
-    _text("virtual_host", "a virtual host", "a name such as /", "/", _is_short),
+    _text("virtual_host", "a virtual host", "a name such as /", "/", lambda text: _is_short(text) and _is_name(text)),
     _switch("tls", "no"),
     _file("ca_file"),
     _file("cert_file"),

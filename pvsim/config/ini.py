@@ -1,20 +1,36 @@
 """Bytes become text, and text sections, before anybody knows what the keys in them mean.
 
-Messages name a file as `source` does, and what a user wrote as `shown` has it.
+Messages name a file as `source` does, and what a user wrote as `shown` has it. They never quote what may be a secret:
+no line, no key that is not close to a known one, and no value that looks like a login.
 """
 
 from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from pvsim.errors import ConfigError
+from pvsim.foreign import foreign, printable
 
 _MAX_BYTES = 16 * 2**20
+_HEADER = configparser.RawConfigParser.SECTCRE
+_LOGIN = re.compile(r"@|://|=|pass|secret", re.IGNORECASE)  # what a value looks like that may be or hold a password
+_WORD = re.compile(r"[a-z0-9_]+")
+_TYPING_ERROR = 2  # characters that a name may be longer or shorter than the known one that was meant
 
-Sections = dict[str, dict[str, str]]  # section, key, text
+
+class Section(dict[str, str]):
+    """The texts of a section's keys, and in which `lines` they stand."""
+
+    def __init__(self, texts: Iterable[tuple[str, str]] = (), lines: dict[str, int] | None = None) -> None:
+        super().__init__(texts)
+        self.lines = lines or {}
+
+
+Sections = dict[str, Section]
 
 
 # Bytes to text.
@@ -68,14 +84,27 @@ def sections(source: str, text: str) -> Sections:
     except configparser.DuplicateSectionError as error:
         raise _twice(source, error.lineno, f"[{shown(error.section)}]") from None
     except configparser.DuplicateOptionError as error:
-        raise _twice(source, error.lineno, f"[{shown(error.section)}] {shown(error.option)}") from None
+        raise _twice(source, error.lineno, f"a key of [{shown(error.section)}]") from None
     except configparser.MissingSectionHeaderError as error:
         line = error.lineno
         raise ConfigError(f"{source}: line {line} stands before any [section]; move it into one.") from None
     except configparser.ParsingError as error:
         line = error.errors[0][0]
         raise ConfigError(f"{source}: line {line} is none of [section], key = value and # comment.") from None
-    return {name: dict(parser.items(name)) for name in parser.sections()}
+    lines = _lines(text)
+    return {name: Section(parser.items(name), lines.get(name)) for name in parser.sections()}
+
+
+def _lines(text: str) -> dict[str, dict[str, int]]:
+    """In which line each key of each section stands; configparser does not tell."""
+    found: dict[str, dict[str, int]] = {}
+    here: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line.strip()):
+            here = found.setdefault(header["header"], {})
+        elif line[:1].strip():
+            here.setdefault(re.split("[=:]", line, maxsplit=1)[0].strip().lower(), number)
+    return found
 
 
 def _twice(source: str, line: int | None, what: str) -> ConfigError:
@@ -88,12 +117,28 @@ def unknown_section(source: str, name: str, known: list[str]) -> ConfigError:
     return ConfigError(f"{source} has no section [{shown(name)}]{guess(name, known)}; it has {names}.")
 
 
+def unknown_key(source: str, section: str, name: str, line: int | None, known: Iterable[str]) -> ConfigError:
+    """What to say of a key that the section cannot have.
+
+    It is named only if it is a known one with a typing error: "password SECRET" and no "=" can look like a key, too.
+    """
+    near = _near(name, known)
+    has = f"it has {', '.join(known)}."
+    if near and _WORD.fullmatch(name) and abs(len(near) - len(name)) <= _TYPING_ERROR:
+        return ConfigError(f"{source}: [{shown(section)}] has no key {name} (meant {near}?); {has}")
+    return ConfigError(f"{source}: line {line} is no key of [{shown(section)}]{guess(name, known)}; {has}")
+
+
 def guess(name: str, known: Iterable[str]) -> str:
     """Which of the known names was perhaps meant, for a message."""
+    near = _near(name, known)
+    return f" (meant {near}?)" if near else ""
+
+
+def _near(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only a user's slip needs it
 
-    near = get_close_matches(name[:100], known, n=1)
-    return f" (meant {near[0]}?)" if near else ""
+    return next(iter(get_close_matches(name[:100], known, n=1)), "")
 
 
 # What a user wrote, in a message.
@@ -101,12 +146,17 @@ def guess(name: str, known: Iterable[str]) -> str:
 
 def shown(text: str) -> str:
     """Text, short and on one line."""
-    return on_one_line(text if len(text) <= 80 else f"{text[:79]}…")
+    return foreign(text, 80)
+
+
+def shown_value(text: str) -> str:
+    """A value, short and on one line, unless it looks like a login in the wrong place."""
+    return "(not shown)" if _LOGIN.search(text) else shown(text) or "(nothing)"
 
 
 def on_one_line(text: str) -> str:
     """Text, as it is if it can be printed."""
-    return text if text.isprintable() else ascii(text)
+    return printable(text)
 
 
 def shown_path(path: Path) -> str:

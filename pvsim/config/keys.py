@@ -31,6 +31,7 @@ class Key(NamedTuple):
     field: str
     shared: bool = False  # one for all meters, so not in a section that names ids
     of_model: bool = False  # a parameter of those models whose `keys` hold `field`
+    is_secret: bool = False  # its value is never shown
 
 
 def table(*keys: Key) -> dict[str, Key]:
@@ -38,15 +39,14 @@ def table(*keys: Key) -> dict[str, Key]:
     return {key.name: key for key in keys}
 
 
-def values_of(source: str, section: str, texts: Mapping[str, str], keys: Mapping[str, Key]) -> dict[str, Any]:
+def values_of(source: str, section: str, texts: ini.Section, keys: Mapping[str, Key]) -> dict[str, Any]:
     """The values of a section by field."""
     place = f"{source}: [{ini.shown(section)}]"
     values = {}
     for name, text in texts.items():
         key = keys.get(name)
         if key is None:
-            guess = ini.guess(name, keys)
-            raise ConfigError(f"{place} has no key {ini.shown(name)}{guess}; it has {', '.join(keys)}.")
+            raise ini.unknown_key(source, section, name, texts.lines.get(name), keys)
         if key.shared and section not in ("meter", "pv"):
             raise ConfigError(f"{place} cannot have {name}; it is one for all, in [{section.split()[0]}].")
         values[key.field] = _value(place, key, text)
@@ -78,7 +78,8 @@ def option(key: Key, text: str) -> Any:
 
 
 def _wrong(key: Key, text: str, error: ValueError) -> str:
-    return f"{ini.shown(text) or '(nothing)'} is not {key.noun}; give {key.right or error}."
+    shown = "(not shown)" if key.is_secret and text else ini.shown_value(text)
+    return f"{shown} is not {key.noun}; give {key.right or error}."
 
 
 # Parsers, and what makes some.

@@ -99,8 +99,8 @@ def parse_simulation(text: str, source: str, directory: Path) -> Simulation:
     for name in sections:
         if name not in ("meter", "pv") and not _ids_of(name, "meter") and not _ids_of(name, "pv"):
             raise ini.unknown_section(source, name, ["meter", "pv", "meter ID", "pv ID"])
-    meter = values_of(source, "meter", sections.get("meter", {}), METER)
-    pv = values_of(source, "pv", sections.get("pv", {}), PV)
+    meter = values_of(source, "meter", sections.get("meter", ini.Section()), METER)
+    pv = values_of(source, "pv", sections.get("pv", ini.Section()), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
     live = pv.pop("live", True)
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)

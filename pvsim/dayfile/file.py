@@ -21,7 +21,7 @@ from typing import NoReturn
 from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
-from pvsim.row import HEADER, is_row
+from pvsim.row import HEADER, is_row, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
 
@@ -66,7 +66,7 @@ class DayFile:
         if not rows:
             return 0
         try:
-            if not all(map(lt, times_ns, times_ns[1:])) or _key(min(rows)) <= self._greatest:
+            if not all(map(lt, times_ns, times_ns[1:])) or reading_key(min(rows)) <= self._greatest:
                 rows = self._without_duplicates(rows, times_ns)
             if rows:
                 self._write(("\n".join(rows) + "\n").encode())
@@ -192,7 +192,7 @@ class DayFile:
 
     def _without_duplicates(self, rows: Sequence[str], times_ns: Sequence[int]) -> list[str]:
         """The rows, in order, of readings that are neither in the file nor twice among these."""
-        by_key = {_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
+        by_key = {reading_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
         standing = self._standing({key for key in by_key if key < self._greatest})
         return [row for key, row in by_key.items() if key not in standing]
 
@@ -203,7 +203,7 @@ class DayFile:
         for number, lines in enumerate(self._lines_from_end() if wanted else ()):
             if number == 2 and self._is_sorted and self._is_pure:
                 return self._standing_in_order(wanted)
-            found.update(key for line in lines if (key := _key(line)) in wanted and self._is_row(line))
+            found.update(key for line in lines if (key := reading_key(line)) in wanted and self._is_row(line))
             if len(found) == len(wanted) or (self._is_sorted and next(filter(self._is_row, lines), first) < first):
                 break
         return found
@@ -211,12 +211,13 @@ class DayFile:
     def _standing_in_order(self, wanted: set[str]) -> set[str]:
         """The same in a sorted file of nothing but rows: what may be wanted is read, and no more."""
         found: set[str] = set()
-        at, end, rest = self._offset(min(wanted)), f"{max(wanted)}-", b""  # a row goes on with a comma, which is less
+        at, rest = self._offset(min(wanted)), b""
+        end = f"{max(wanted)}.0-"  # a row goes on after its key with a comma, or .0 and a comma, which is less
         while block := os.pread(self._fd, _BLOCK, at):
             at += len(block)
             whole, _, rest = (rest + block).rpartition(b"\n")
             lines = whole.decode("latin-1").split("\n")
-            found.update(wanted.intersection(map(_key, lines)))
+            found.update(wanted.intersection(map(reading_key, lines)))
             if lines[-1] >= end:
                 break
         return found
@@ -268,8 +269,3 @@ class DayFile:
     def _cut_back(self) -> None:
         if os.fstat(self._fd).st_size > self._durable_size:
             os.ftruncate(self._fd, self._durable_size)
-
-
-def _key(row: str) -> str:
-    """What tells one reading from another: the row up to and with the meter's power."""
-    return row.rsplit(",", 2)[0]

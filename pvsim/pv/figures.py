@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from pvsim.broker import Broker
 from pvsim.metrics import Counter, Figures, Gauge, Histogram
 
-STANDBY, TROUBLE = "standby", "trouble"
+STANDBY, QUEUE, FILE = "standby", "queue", "file"
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -15,7 +16,8 @@ class PvFigures(Figures):
     """The figures of a recorder."""
 
     def __init__(self) -> None:
-        super().__init__([STANDBY, TROUBLE])
+        super().__init__([STANDBY, QUEUE, FILE])
+        self.troubles: Sequence[str] = ()  # a sentence each
         self.rows = Counter("pvsim_rows_written_total", "Rows that were written and are durable.")
         self.set_aside = Counter("pvsim_messages_set_aside_total", "Messages that are no reading.")
         self.received_bytes = Counter("pvsim_received_bytes_total", "Bytes of the messages that were received.")
@@ -34,17 +36,20 @@ class PvFigures(Figures):
         """A reading of that instant has its row."""
         self.last_reading.value = time_ns / 1e9
 
-    def update(self, broker: Broker, meters: int, on_standby: int, in_trouble: int, set_aside: int) -> None:
-        """As it is now."""
+    def update(
+        self, broker: Broker, meters: int, on_standby: int, troubles: tuple[list[str], list[str]], set_aside: int
+    ) -> None:
+        """As it is now; `troubles`: of queues, and of files."""
         self.meters.value = meters
         self.connected.value = int(broker.is_up)
         self.reconnects.value = max(0, broker.counts.connections - 1)
         self.received_bytes.value = broker.counts.received_bytes
-        self.waiting.values |= {STANDBY: on_standby, TROUBLE: in_trouble}
+        self.waiting.values |= {STANDBY: on_standby, QUEUE: len(troubles[0]), FILE: len(troubles[1])}
+        self.troubles = troubles[0] + troubles[1]
         self.set_aside.value = set_aside
 
-    def status(self, name: str, trouble: str) -> str:
-        """What it says for people; `name`: of the meter, if it is one; `trouble`: of a meter that has any."""
+    def status(self, name: str) -> str:
+        """What it says for people; `name`: of the meter, if it is one."""
         parts = [f"{self.meters.value} meters" if self.meters.value > 1 else name]
         parts.append(f"{self.rows.value} rows written")
         if self.last_reading.value:
@@ -53,6 +58,6 @@ class PvFigures(Figures):
             parts.append(f"{standby} on standby: another PV service consumes them")
         if self.set_aside.value:
             parts.append(f"{self.set_aside.value} messages set aside")
-        if waiting := self.waiting.values[TROUBLE]:
-            parts.append(f"{waiting} waiting: {trouble}")
+        if self.troubles:
+            parts.append(f"{len(self.troubles)} waiting: {self.troubles[0]}")
         return ", ".join(parts)

@@ -12,16 +12,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from pvsim import config, runtime
-from pvsim.broker import OTHER_ARGUMENTS, Broker, Delivery, LiveLink, Loop, Queue, arguments, back_off
+from pvsim.broker import Broker, Delivery, LiveLink, Loop, arguments, back_off
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.metrics import PERIOD_S
 from pvsim.models import PowerModel, solar
 from pvsim.pv.figures import PvFigures
+from pvsim.pv.intake import Intake
 from pvsim.pv.live import Live
 from pvsim.pv.setaside import SetAside
 from pvsim.reading import decode, decode_block, shown_ids
@@ -40,7 +40,6 @@ FEW_FILES = (
     "%d meters, but only %d of their files may be open at a time, so rows take longer: "
     "raise LimitNOFILE (ulimit -Hn), or run fewer meters in one process."
 )
-GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
 TICK_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 
@@ -48,13 +47,7 @@ class Meter:
     """One meter whose readings are recorded."""
 
     __slots__ = (
-        "declare_at_s",
         "failures",
-        "is_declared",
-        "is_doubtful",
-        "is_gone",
-        "is_idle",
-        "is_lost",
         "is_paused",
         "meter_id",
         "power",
@@ -62,18 +55,12 @@ class Meter:
         "tags",
         "times_ns",
         "trouble",
-        "waits",
     )
 
     def __init__(self, meter_id: str, power: PowerModel) -> None:
         self.meter_id = meter_id
         self.power = power
-        self.waits = False  # on standby: another PV service consumes this queue
-        self.is_declared = self.is_gone = False  # its queue
-        self.is_doubtful = False  # to consume it has cost a connection: it is tried on the side before
-        self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_paused = False
-        self.is_idle = self.is_lost = False  # nothing has come for a while; and perhaps nothing would
         self.failures = 0
         self.trouble = ""
         self.forget()
@@ -106,7 +93,7 @@ class Recorder:
         self._host = host
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
-        self._queue_arguments = arguments(options.broker)
+        self._intake = Intake(options.meters, self._broker, arguments(options.broker))
         if host.files < len(options.meters):
             log.warning(FEW_FILES, len(options.meters), host.files)
         self._files = DayFiles(options.output_dir, config.zone(options.timezone), host.files)
@@ -114,7 +101,6 @@ class Recorder:
             meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, **settings.parameters))
             for meter_id, settings in options.meters.items()
         }
-        self._in_turn, self._turns = cycle(self._meters.values()), 0.0
         self._dirty: dict[str, Meter] = {}
         self._pending = 0
         self._commit_is_due = False
@@ -138,19 +124,15 @@ class Recorder:
     # --- what the broker tells
 
     def on_up(self) -> None:
-        """Connected: declare each queue, then consume it."""
-        for meter in self._meters.values():
-            if meter.is_doubtful:
-                self._probe(meter)
-            elif not meter.is_paused:
-                self._consume(meter)
+        """Connected."""
+        self._intake.up()
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
         for meter in self._meters.values():
             meter.forget()
             meter.is_paused = False
-            self._expect_meter_to_declare(meter)
+        self._intake.down()
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
         self._pending = 0
@@ -159,13 +141,10 @@ class Recorder:
     def on_delivery(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
         meter = self._meters[delivery.queue]
-        meter.is_idle = meter.is_lost = False
         if meter.is_paused:
             self._broker.give_back([delivery.tag])
             return
-        if meter.waits:
-            meter.waits = False
-            log.info("Takes over %s from another PV service.", meter.meter_id)
+        self._intake.on_delivery(delivery.queue)
         try:
             count = meter.add(delivery.body)
         except NotAReading as reason:
@@ -177,78 +156,11 @@ class Recorder:
 
     def on_cancelled(self, queue: str) -> None:
         """A queue was deleted."""
-        meter = self._meters[queue]
-        self._expect_meter_to_declare(meter)
-        self._consume(meter)
+        self._intake.on_cancelled(queue)
 
     def on_forbidden(self, queue: str) -> None:
         """A queue that may not be consumed."""
-        self._meters[queue].is_doubtful = True
-
-    # --- consuming
-
-    def _consume(self, meter: Meter) -> None:
-        """Declare the queue the first time. If it is gone later, its meter has to notice that, and declares it.
-
-        Declared by us, it would look to the meter as if nothing had been lost. Only if no meter does, we do.
-        """
-        if time.monotonic() >= meter.declare_at_s:
-            self._broker.declare(meter.meter_id, self._queue_arguments, partial(self._on_declared, meter))
-        else:
-            self._broker.look(meter.meter_id, partial(self._on_looked, meter))
-
-    def _expect_meter_to_declare(self, meter: Meter) -> None:
-        if meter.is_declared:
-            meter.declare_at_s = time.monotonic() + GONE_S
-
-    def _on_looked(self, meter: Meter, queue: Queue | None) -> None:
-        if queue:
-            self._on_declared(meter, queue)
-            return
-        if not meter.is_gone:
-            meter.is_gone = True
-            log.warning("The queue %s is gone: waiting for its meter to declare it.", meter.meter_id)
-        self._broker.later(LOOK_S, partial(self._consume, meter))
-
-    def _probe(self, meter: Meter) -> None:
-        self._broker.probe(meter.meter_id, partial(self._on_probed, meter))
-
-    def _on_probed(self, meter: Meter, refusal: str) -> None:
-        if refusal:
-            meter.trouble = refusal
-            self._broker.later(PROBE_S, partial(self._probe, meter))
-        else:
-            log.info("The queue %s can be consumed again.", meter.meter_id)
-            meter.is_doubtful, meter.trouble = False, ""
-            self._consume(meter)
-
-    def _on_declared(self, meter: Meter, queue: Queue) -> None:
-        if queue.other_arguments:
-            log.warning(OTHER_ARGUMENTS, meter.meter_id, queue.other_arguments)
-        meter.is_gone, meter.is_declared = False, True
-        meter.waits = queue.consumers > 0
-        if meter.waits:
-            log.info("Another PV service consumes %s: waiting to take over.", meter.meter_id)
-        self._broker.consume(meter.meter_id)
-
-    # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
-
-    def _look_for_lost_consumers(self) -> None:
-        """Each meter has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
-        self._turns += len(self._meters) * TICK_S / ROUND_S
-        due, self._turns = divmod(self._turns, 1)
-        for meter in islice(self._in_turn, int(due)):
-            if meter.is_idle and self._broker.consumes(meter.meter_id):
-                self._broker.look(meter.meter_id, partial(self._on_idle_looked, meter))
-            meter.is_idle = True
-
-    def _on_idle_looked(self, meter: Meter, queue: Queue | None) -> None:
-        if queue and queue.consumers:
-            meter.is_lost = False
-        elif meter.is_lost:
-            self._broker.reset(f"the queue {meter.meter_id} has lost its consumer")
-        else:
-            meter.is_lost = True
+        self._intake.on_forbidden(queue)
 
     # --- committing
 
@@ -326,34 +238,26 @@ class Recorder:
     def _resume(self, meter: Meter) -> None:
         meter.is_paused = False
         if not self._is_stopping:
-            self._consume(meter)
+            self._intake.begin(meter.meter_id)
 
     # --- time and the end
 
     def _tick(self) -> None:
-        if queue := self._broker.silent_queue:
-            meter = self._meters[queue]
-            meter.is_doubtful, meter.trouble = True, f"the queue {queue} does not answer"
-            self._broker.reset(meter.trouble)
+        self._intake.tick()
         self._set_aside.tick()
-        self._look_for_lost_consumers()
         self._host.status(self._status())
         self._host.alive()
         self._loop.later(TICK_S, self._tick)
 
     def _status(self) -> str:
-        troubled = self._count()
-        name, trouble = next(iter(self._meters)), troubled[0].trouble if troubled else ""
-        return f"{self._figures.status(name, trouble)}; {self._broker.state}"
+        self._count()
+        return f"{self._figures.status(next(iter(self._meters)))}; {self._broker.state}"
 
-    def _count(self) -> list[Meter]:
-        """Bring the figures up to date; returns the meters that have a trouble."""
+    def _count(self) -> None:
         meters = self._meters.values()
-        troubled = [meter for meter in meters if meter.trouble]
-        waits = sum(meter.waits for meter in meters)
-        self._figures.update(self._broker, len(meters), waits, len(troubled), self._set_aside.count)
+        troubles = self._intake.troubles, [meter.trouble for meter in meters if meter.trouble]
+        self._figures.update(self._broker, len(meters), self._intake.standby, troubles, self._set_aside.count)
         self._figures.live_copies.value = self._live.sent if self._live else 0
-        return troubled
 
     def _write_metrics(self) -> None:
         assert self._host.metrics_file

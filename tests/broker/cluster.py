@@ -11,6 +11,7 @@ from typing import Self
 
 from pvsim.errors import PvsimError
 from pvsim.tools.node import Node
+from tests.allowed import require
 from tests.broker.conftest import wait_until
 
 _CONF = "cluster_partition_handling = pause_minority\nloopback_users.guest = false\n"
@@ -28,6 +29,7 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        require("networks")
         with ExitStack() as stack:
             _ip(f"link add {self._name} type bridge")
             stack.callback(_ip, f"link delete {self._name}")

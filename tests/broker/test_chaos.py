@@ -35,6 +35,7 @@ from pvsim.models import load
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS
+from tests.allowed import require
 from tests.broker.conftest import Service, Services, wait_until
 
 IDS = [f"M_{number}" for number in range(20)]
@@ -50,6 +51,7 @@ Break = Callable[[], None]
 @pytest.fixture
 def disk(services: Services) -> Iterator[Path]:
     """A disk of 64 MB, in the directory of the services."""
+    require("mount")
     path = services.directory / DISK
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", path], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 import signal
@@ -19,6 +18,7 @@ import pytest
 
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
+from tests.allowed import require
 from tests.broker.conftest import Service, Services, held, wait_until
 
 
@@ -198,9 +198,9 @@ def test_locked_file(node: Node, services: Services) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system with room for a few hundred rows."""
+    require("mount")
     path = tmp_path / "small"
     path.mkdir()
-    assert os.geteuid() == 0, "mounting a small disk takes root; run: sudo sh tests/run.sh broker"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", path], check=True)
     yield path
     subprocess.run(["umount", "-l", path], check=True)
@@ -427,7 +427,7 @@ CALL = re.compile(r"(?:\d+ +)?(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>\
 
 def traced(node: Node, services: Services, module: str, *arguments: str) -> tuple[Service, Path]:
     """A service of a node under strace, and the file where its system calls come to stand."""
-    assert shutil.which("strace"), "strace is not installed; run: apt install strace"
+    require("trace")
     trace = services.directory / "trace"
     (services.directory / "traced.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
     calls = "trace=write,sendto,fsync,fdatasync,rename"

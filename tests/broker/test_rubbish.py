@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import signal
 import struct
@@ -123,6 +125,9 @@ ODD_PROPERTIES = {
 }
 
 
+OUR_HEADERS = {"x-pvsim-queue", "x-pvsim-reason", "x-pvsim-time", "x-pvsim-properties"}
+
+
 class Client:
     """A plain client: what it publishes has been taken by the broker when its methods return."""
 
@@ -131,9 +136,17 @@ class Client:
         self._confirming = connection.channel()
         self._confirming.confirm_delivery()
 
-    def publish(self, body: bytes, properties: Any = PERSISTENT) -> None:
-        """Publish to M, and wait for the broker's confirm."""
-        self._confirming.basic_publish("", "M", body, properties, mandatory=True)
+    def publish(self, body: bytes, properties: Any = PERSISTENT, exchange: str = "", key: str = "M") -> None:
+        """Publish, to M if nothing else is said, and wait for the broker's confirm."""
+        self._confirming.basic_publish(exchange, key, body, properties, mandatory=True)
+
+    def declare(self, queue: str, arguments: dict[str, Any] | None = None) -> None:
+        """Declare a durable queue."""
+        self._confirming.queue_declare(queue, durable=True, arguments=arguments)
+
+    def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Have a queue get what comes to an exchange with this key."""
+        self._confirming.queue_bind(queue, exchange, key)
 
     def flood(self, bodies: Iterable[bytes]) -> None:
         """Publish to M as fast as it goes. A channel that is closed may lose what is not confirmed; the last one is."""
@@ -295,8 +308,19 @@ def test_odd_properties(node: Node, services: Services, client: Client) -> None:
     assert found.keys() == ODD_PROPERTIES.keys()
     assert {properties.headers["x-pvsim-queue"] for properties in found.values()} == {"M"}
     assert all({"x-pvsim-reason", "x-pvsim-time"} <= properties.headers.keys() for properties in found.values())
-    assert found["everything else"].headers["x-mine"] == "kept"
-    assert found["content"].content_encoding == "gzip"
+    proof = {
+        name: json.loads(properties.headers["x-pvsim-properties"])
+        for name, properties in found.items()
+        if "great" not in name
+    }
+    assert proof["everything else"]["headers"] == {"x-mine": "kept"}
+    assert proof["everything else"]["correlation_id"] == "c"
+    assert proof["content"] == {"content_type": "image/png", "content_encoding": "gzip", "delivery_mode": 2}
+    assert proof["our own headers"]["headers"]["x-pvsim-queue"] == "N"
+    assert base64.b64decode(proof["many tables"]["undecoded"]["base64"]).endswith(b"\1xF\0\0\0\0\2")
+    for properties in found.values():
+        assert properties.headers.keys() == OUR_HEADERS
+        assert (properties.content_type, properties.content_encoding, properties.expiration) == (None, None, None)
     assert pv.output.count("Connected") == 1
     check_end(client, pv)
 
@@ -417,3 +441,42 @@ def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
         wait_until_acknowledged(own_node, "M")
         check_end(client, pv)
         assert numbers(services) == [0, 1]
+
+
+def test_headers_are_no_orders(node: Node, services: Services, client: Client) -> None:
+    """Who may write to one queue reaches no other, and that one no more than once, whatever headers ask for."""
+    pv = start(node, services)
+    client.declare("N")
+    client.bind("M", "amq.direct", "rubbish")
+    forged = reading(1, meter_id="N")
+    for header in "CC", "BCC":
+        for names in ["N"], ["M"], ["M", "M", "N"], [REJECTED, REJECTED]:
+            client.publish(forged, pika.BasicProperties(headers={header: names}), exchange="amq.direct", key="rubbish")
+    client.publish(reading(0))
+    services.wait_for_rows("M", 1, directory="files")
+    wait_for_set_aside(client, pv, 8)
+    time.sleep(2)
+    assert (client.count(REJECTED), client.count("N")) == (8, 0)
+    check_end(client, pv)
+
+
+def cpu_s(service: Service) -> float:
+    """The seconds that a process has computed."""
+    fields = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_refused_bodies_cost_little(node: Node, services: Services, client: Client) -> None:
+    """While the queue for what is set aside takes nothing, great bodies wait quietly, and readings have their rows."""
+    client.declare(REJECTED, {"x-max-length": 0, "x-overflow": "reject-publish"})
+    pv = start(node, services)
+    client.flood(bytes([letter]) * 4 * MIB for letter in range(14))
+    client.publish(reading(0))
+    services.wait_for_rows("M", 1, directory="files")
+    time.sleep(2)
+    before = cpu_s(pv)
+    time.sleep(10)
+    assert cpu_s(pv) - before < 1
+    client.delete(REJECTED)
+    wait_for_set_aside(client, pv, 14)
+    check_end(client, pv)

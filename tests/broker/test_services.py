@@ -66,8 +66,8 @@ def test_a_message_of_somebody_else_becomes_a_row(node: Node, services: Services
     wait_until(lambda: len(services.rows("M")) == 3, 10, "three rows")
     assert [line[:3] for line in services.rows("M")] == [
         ["M", "1700000000.5", "0.1"],
-        ["M", "1700000001", "1"],
-        ["M", "1700000002", "2"],
+        ["M", "1700000001", "1.0"],
+        ["M", "1700000002", "2.0"],
     ]
 
 

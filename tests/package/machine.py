@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.allowed import require
+
 PACKAGES = (
     "amqp-tools",
     "autopkgtest",
@@ -56,6 +58,7 @@ def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "i
     cache = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
     image = cache / f"{suite}-{key}.tar"
     if not image.exists():
+        require("mirrors")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             part = Path(directory, "image.tar")
@@ -181,6 +184,7 @@ def _wait_until_booted(root: Path, nspawn: subprocess.Popen[bytes], seconds: flo
 @contextmanager
 def booted(suite: str) -> Iterator[Machine]:
     """A machine of this suite, fresh from the base image; gone afterwards."""
+    require("machines")
     base_image(suite)
     with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir="/var/tmp") as directory:
         root = Path(directory, Path(directory).name)

@@ -9,7 +9,15 @@ import pytest
 from tests.package.machine import Machine
 
 COMMANDS = ("pvsim", "pvsim-meter", "pvsim-pv")
-PAGES = (*COMMANDS, "pvsim-broker.ini", "pvsim-simulation.ini", "pvsim-dayfile")
+PAGES = (
+    *COMMANDS,
+    "pvsim-broker.ini",
+    "pvsim-simulation.ini",
+    "pvsim-dayfile",
+    "pvsim-cluster",
+    "pvsim-faults",
+    "pvsim-performance",
+)
 
 
 def man(machine: Machine, page: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.allowed import require
 from tests.package.machine import ENVIRONMENT, base_image
 
 BARE = ("systemd", "systemd-sysv")
@@ -70,6 +71,7 @@ class Workshop:
 @contextmanager
 def opened(suite: str, checkout: Path) -> Iterator[Workshop]:
     """A workshop with nothing but the source and what its Build-Depends name; gone afterwards."""
+    require("machines")
     image = bare_image(suite)
     with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir="/var/tmp") as directory:
         workshop = Workshop(Path(directory))

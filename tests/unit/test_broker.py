@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
-from pvsim.broker.connection import Loop, _Connection
+from pvsim.broker.connection import Loop
+from pvsim.broker.pika_private import Connection
 from pvsim.broker.settling import Unsettled
 from pvsim.config import Address, BrokerSettings
 
@@ -112,7 +113,7 @@ class Transport:
 def test_what_is_written_at_one_go_is_sent_at_one_go() -> None:
     """The frames of many messages together, in their order; much of it in pieces, and nothing after the end."""
     loop = Loop()
-    connection = _Connection.__new__(_Connection)
+    connection = Connection.__new__(Connection)
     connection._owner_loop, connection._outgoing, connection._transport = loop, bytearray(), Transport()
     sent = connection._transport.sent
     for frame in b"one ", b"two ", b"three":

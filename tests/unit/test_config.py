@@ -207,6 +207,76 @@ def test_password_is_not_shown(write: Write) -> None:
         assert "secret" not in str(caught.value)
 
 
+SECRET = "hunter2Xq"
+MISPLACED = [
+    f"password {SECRET}",
+    f"password {SECRET} = x",
+    f"password {SECRET}=",
+    f"password {SECRET}:x",
+    f"password={SECRET}\npassword={SECRET}",
+    f"password {SECRET}=1\npassword {SECRET}=1",
+    f"passwd = {SECRET}",
+    f"secret = {SECRET}",
+    f"{SECRET} = password",
+    f"password{SECRET} = x",
+    f"password_file = {SECRET}",
+    f"password_file = /{SECRET}/x",
+    f"password_file = {SECRET}\x07",
+    f"password = {SECRET}\npassword_file = {SECRET}",
+    f"host = amqp://user:{SECRET}@localhost/",
+    f"host = amqp://user:{SECRET}@@localhost",
+    f"host = amqp://user:{SECRET}@localhost\nport = 1\nvirtual_host = {SECRET}://",
+    f"host = user:{SECRET}@localhost",
+    f"host = http://user:{SECRET}@localhost",
+    f"host = localhost password={SECRET}",
+    f"url = amqp://user:{SECRET}@localhost/\nhost = b",
+    f"url = {SECRET}",
+    f"port = 5672 password = {SECRET}",
+    f"heartbeat = amqp://user:{SECRET}@localhost",
+    f"username = amqp://user:{SECRET}@localhost",
+    f"virtual_host = amqp://user:{SECRET}@localhost",
+    f"login = password {SECRET}",
+    f"[pasword {SECRET}",
+]
+
+
+@pytest.mark.parametrize("text", MISPLACED)
+def test_secrets_are_not_echoed(text: str, write: Write) -> None:
+    """What may be a secret is in no error, wherever it was written; the error says where to look."""
+    path = write(f"[broker]\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load_broker(path)
+    assert str(caught.value).startswith(str(path))
+    assert SECRET not in str(caught.value)
+
+
+URLS = [
+    ("amqp://a", {"addresses": (Address("a"),)}),
+    ("amqps://a", {"addresses": (Address("a", 5671),), "tls": True}),
+    ("amqp://u@a:1/v", {"addresses": (Address("a", 1),), "username": "u", "virtual_host": "v"}),
+    ("amqp://u:@a", {"addresses": (Address("a"),), "username": "u", "password": ""}),
+    (
+        "amqps://u%40x:p%3A%2f%25%40@[::1]:7,b/%2Fv",
+        {
+            "addresses": (Address("::1", 7), Address("b", 5671)),
+            "tls": True,
+            "username": "u@x",
+            "password": "p:/%@",
+            "virtual_host": "/v",
+        },
+    ),
+    ("amqp://a,b:9\nport = 8\nusername = u", {"addresses": (Address("a", 8), Address("b", 9)), "username": "u"}),
+]
+
+
+@pytest.mark.parametrize("key", ["url", "host"])
+@pytest.mark.parametrize("text,fields", URLS)
+def test_urls(key: str, text: str, fields: dict[str, object], write: Write) -> None:
+    """A URL stands for the keys that it gives, in host, too; the others hold beside it."""
+    path = write(f"[broker]\n{key} = {text}\n")
+    assert config.load_broker(path) == BrokerSettings(source=str(path), **fields)  # type: ignore[arg-type]
+
+
 # Where they are looked for
 
 
@@ -298,7 +368,7 @@ BROKER_ERRORS = [
     (f"port = {'9' * 5000}", f"[broker] port = {'9' * 79}… is not a port"),
     ("heartbeat = 65536", "heartbeat = 65536 is not a number of seconds; give a whole number from 0 to 65535."),
     ("max_queue_length = 0", "is not a number of messages; give a whole number from 1 to 1000000000."),
-    ("host = amqp://x", "is not a host; give names or IP addresses with commas between them, each with its :PORT or"),
+    ("host = amqp:/x", "is not a host; give names or IP addresses with commas between them, each with its :PORT or"),
     ("host = localhost:0", "[broker] host = localhost:0 is not a host"),
     ("host = localhost:65536", "is not a host"),
     ("host = a,", "is not a host"),
@@ -318,16 +388,32 @@ BROKER_ERRORS = [
         "[broker] username has no use where login = certificate; remove one of the two.",
     ),
     ("password = x\npassword_file = y", "[broker] gives both password and password_file; keep one of the two."),
-    ("password_file = no/where", "/no/where does not exist; create it, or name another file."),
+    ("password_file = no/where", "[broker] password_file: the file does not exist; create it, or name another file."),
     ("password_file = .", " cannot be read: Is a directory; give a file that this user may read."),
     ("host = a..b", "is not a host"),
+    ("virtual_host = a://b", "[broker] virtual_host = (not shown) is not a virtual host; give a name such as /."),
+    ("url = http://a", "[broker] url = (not shown) is not a URL of a broker; give amqp://USER:PASSWORD@HOST:PORT/"),
+    ("url = amqp://a/", "is not a URL of a broker"),
+    ("url = amqp://", "is not a URL of a broker"),
+    ("url = amqp://:b@c", "is not a URL of a broker"),
+    ("url = amqp://a%2@b", "is not a URL of a broker"),
+    ("url = amqp://a%0A@b", "is not a URL of a broker"),
+    ("url = amqp://a%ff@b", "is not a URL of a broker"),
+    ("url = amqp://a:0", "is not a URL of a broker"),
+    ("url = amqp://a/b?heartbeat=1", "is not a URL of a broker"),
+    ("url = amqp://a\nhost = b", "[broker] gives both url and host; keep one of the two."),
+    ("url = amqp://a\nhost = amqp://b", "[broker] gives both url and host; keep one of the two."),
+    ("url = amqp://a:b@c\npassword = d", "[broker] gives both url and password; keep one of the two."),
+    ("url = amqp://a:b@c\npassword_file = d", "[broker] gives both password and password_file; keep one of the two."),
+    ("url = amqp://a\ntls = yes", "[broker] gives both url and tls; keep one of the two."),
+    ("url = amqp://a/b\nvirtual_host = b", "[broker] gives both url and virtual_host; keep one of the two."),
     ("host = bröker", "is not a host"),
     ("host =", "is not a host"),
     ("username =", "[broker] username = (nothing) is not a user name; give one that the broker knows."),
     (f"virtual_host = {'ä' * 128}", "is not a virtual host; give a name such as /."),
-    ("pasword = x", "[broker] has no key pasword (meant password?); it has host, port, username, password,"),
-    ("zzz = x", "[broker] has no key zzz; it has host, port"),
-    ("port = 1\nport = 2", "line 3 gives [broker] port a second time; keep one of the two."),
+    ("pasword = x", "[broker] has no key pasword (meant password?); it has host, url, port, username,"),
+    ("zzz = x", "line 2 is no key of [broker]; it has host, url, port"),
+    ("port = 1\nport = 2", "line 3 gives a key of [broker] a second time; keep one of the two."),
     ("[broker]", "line 2 gives [broker] a second time; keep one of the two."),
     ("port", "line 2 is none of [section], key = value and # comment."),
     ("port = 1\n  2", "[broker] port goes on in an indented line, or holds an invisible character; write it on"),
@@ -374,7 +460,7 @@ SIMULATION_ERRORS = [
     ("fault_late_s = 86401 in 1% of 60", "is not a fault; give seconds, more than 0 and at most 86400, then in, then"),
     ("fault_shuffle = 1.5 in 1% of 60", "is not a fault; give a whole number of readings from 1 to 100, then in"),
     ("fault_clock = 1 in 1% of 60", "[meter] has no key fault_clock (meant fault_clock_s?)"),
-    ("[pv]\nfault_stuck = 1% of 60", "[pv] has no key fault_stuck; it has model,"),
+    ("[pv]\nfault_stuck = 1% of 60", "line 3 is no key of [pv]; it has model,"),
     ("[pv]\npeak_kw =", KW),
     ("[pv]\npeak_kw = nan", KW),
     ("[pv]\npeak_kw = 0", KW),
@@ -384,7 +470,7 @@ SIMULATION_ERRORS = [
     ("model = household\ntimezone =", "is not a time zone that this machine knows; give a name such as Europe/Berlin."),
     ("model = household\ntimezone = Mars/Base", "is not a time zone that this machine knows; give a name such"),
     ("annual_kwh = 900", "[meter] annual_kwh is no key of the model random, which has no keys of its own; give"),
-    ("[meter a]\ntilt = 1", "[meter a] has no key tilt; it has nb_meter, model, seed,"),
+    ("[meter a]\ntilt = 1", "line 3 is no key of [meter a]; it has nb_meter, model, seed,"),
     ("model = replay", "[meter] has no file, which the model replay needs; give the name of a CSV file."),
     ("model = replay\nfile = x\nunit = MW", "[meter] unit = MW is not a unit; give one of W, kW."),
     ("model = replay\nfile = x\nshift = --1", "is not a time; give seconds, with a - for earlier."),

@@ -60,6 +60,15 @@ def test_releases_tell_the_same_version() -> None:
     assert newest[1] == pvsim.__version__
 
 
+def test_the_page_on_faults_tells_of_each_kind_with_a_line_that_works() -> None:
+    page = (ROOT / "debian/man/pvsim-faults.7").read_text("utf-8").replace("\\-", "-")
+    lines = re.findall(r"(?m)^\.It Ic (fault_\w+ = .*)$", page)
+    assert {line.split()[0] for line in lines} == {key for key in config.METER if key.startswith("fault_")}
+    for line in lines:
+        meter = config.parse_simulation(f"[meter]\n{line}\n", "the page", ROOT).meter("Meter_0")
+        assert meter.faults, line
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
     """Every command and subcommand, and its command line."""
     (below,) = (each for each in tools.parser()._actions if isinstance(each, argparse._SubParsersAction))

@@ -14,7 +14,7 @@ FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("
 ONLY_IN = {
     "pika": {
         f"broker/{name}.py"
-        for name in ("connection", "live", "publishing", "queues", "subscription", "trial", "trouble")
+        for name in ("connection", "live", "pika_private", "publishing", "queues", "trial", "trouble")
     },
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},

@@ -25,6 +25,7 @@ from pvsim.reading import (
     expand_ids,
     fixed_text,
     kilowatts_texts,
+    power_text,
     shown_ids,
     time_text,
     times_texts,
@@ -38,11 +39,11 @@ GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
 # instants in ns, milliwatts, the body: one table for both directions
 WIRE = [
     ([START * SECOND], [1_234_567], b'{"meter_id": "M", "value": 1234.567, "time_s": 1700000000}'),
-    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0, "time_s": 1700000000}'),
+    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0.0, "time_s": 1700000000}'),
     (
         [START * SECOND + 250_000_000],
         [9_000_000],
-        b'{"meter_id": "M", "value": 9000, "time_s": 1700000000.25}',
+        b'{"meter_id": "M", "value": 9000.0, "time_s": 1700000000.25}',
     ),
     (
         [START * SECOND, (START + 1) * SECOND],
@@ -81,7 +82,7 @@ def test_block(pairs: list[tuple[int, int]]) -> None:
     assert decode_block(encode("M", instants, milliwatts), "M") == block(instants, milliwatts)
 
 
-_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20, "time_s": 2}'
+_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20.0, "time_s": 2}'
 
 
 @given(
@@ -103,7 +104,7 @@ def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
         b"",
         b"}",
         b'{"meter_id": "N", "value": 1, "time_s": 1}',
-        b'{"meter_id": "M", "value": 1.0, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1, "time_s": 1}',
         b'{"meter_id": "M", "value": 0.0004, "time_s": 1}',
         b'{"meter_id": "M", "value": 1e3, "time_s": 1}',
         b'{"meter_id": "M", "value": -0, "time_s": 1}',
@@ -127,11 +128,11 @@ def test_no_block(body: bytes) -> None:
 @given(st.lists(st.integers(-(10**16), 10**16)))
 def test_columns(numbers: list[int]) -> None:
     """A column has the texts that its numbers have one by one."""
-    assert watts_texts(numbers) == [fixed_text(each, 3) for each in numbers]
-    assert kilowatts_texts(numbers) == [fixed_text(each, 6) for each in numbers]
+    assert watts_texts(numbers) == [power_text(each, 3) for each in numbers]
+    assert kilowatts_texts(numbers) == [power_text(each, 6) for each in numbers]
     positive = [abs(each) for each in numbers]
-    assert watts_texts(positive) == [fixed_text(each, 3) for each in positive]
-    assert kilowatts_texts(positive) == [fixed_text(each, 6) for each in positive]
+    assert watts_texts(positive) == [power_text(each, 3) for each in positive]
+    assert kilowatts_texts(positive) == [power_text(each, 6) for each in positive]
     assert times_texts(positive) == [time_text(each) for each in positive]
 
 
@@ -297,9 +298,9 @@ def test_fixed_text(scaled: int, decimals: int, text: str) -> None:
 @pytest.mark.parametrize(
     "given_text, text",
     [
-        ("5.00", "5"),
-        ("1E+3", "1000"),
-        ("-0.0", "0"),
+        ("5.00", "5.0"),
+        ("1E+3", "1000.0"),
+        ("-0.0", "0.0"),
         ("0.30000000000000004", "0.30000000000000004"),
         ("1e-30", f"0.{'0' * 29}1"),
     ],

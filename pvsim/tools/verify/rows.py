@@ -8,8 +8,8 @@ from operator import ne
 
 from pvsim.dayfile import SLOT_NS, local_day
 from pvsim.models.faults import Faulty
-from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text
-from pvsim.row import HEADER, parse_row, sum_w
+from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text, power_text
+from pvsim.row import HEADER, parse_row, sum_w, with_points
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import runs
 from pvsim.tools.verify.report import Report, cut, moment
@@ -65,6 +65,10 @@ def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[s
         else:
             rows.append((number, time_ns, line, instant_ns))
     right = expected.lines([row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows])
+    rows = [
+        row if row[2] == wanted else (*row[:2], with_points(row[2]), row[3])
+        for row, wanted in zip(rows, right, strict=True)
+    ]
     differing = {
         row[0]
         for row, wanted in zip(rows, right, strict=True)
@@ -94,7 +98,7 @@ def _check_row(report: Report, path: str, number: int, line: str, wanted_line: s
     if row.meter_id != wanted.meter_id:
         report.add(path, number, "wrong_meter", f"a row of {row.meter_id}")
         return False
-    pv_kw, wanted_kw = fixed_text(row.pv_milliwatts, 6), fixed_text(wanted.pv_milliwatts, 6)
+    pv_kw, wanted_kw = power_text(row.pv_milliwatts, 6), power_text(wanted.pv_milliwatts, 6)
     row_sum_w = sum_w(row.power_w, row.pv_milliwatts)
     if row.power_w != wanted.power_w:
         text = f"{decimal_text(row.power_w)} W instead of {decimal_text(wanted.power_w)} W"

@@ -1,0 +1,176 @@
+"""Consuming the queues of a PV service, each from asking for it to standby.
+
+A queue is declared the first time. If it is gone later, its meter has to notice that, and declares it: declared by us,
+it would look to the meter as if nothing had been lost. Only if no meter does, we do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from enum import Enum
+from functools import partial
+from itertools import cycle, islice
+from typing import Any
+
+from pvsim.broker import OTHER_ARGUMENTS, Broker, Queue
+
+log = logging.getLogger("pvsim.pv")
+
+GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
+
+
+class Phase(Enum):
+    """Where a queue is on its way to being consumed."""
+
+    IDLE = "not asked for"
+    ASKED = "asked for"
+    GONE = "its meter is to declare it"
+    TRIED = "to consume it has cost a connection: tried on the side"
+    CONSUMED = "its messages come, or are going to"
+    STANDBY = "another PV service consumes it"
+
+
+class Source:
+    """One queue, and what is known of it."""
+
+    __slots__ = ("declare_at_s", "is_doubtful", "is_known", "is_quiet", "misses", "phase", "queue", "trouble")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.phase = Phase.IDLE
+        self.is_known = False  # it has been there
+        self.is_doubtful = False  # to consume it has cost a connection
+        self.declare_at_s = 0.0  # until then, its meter is to do that
+        self.is_quiet = False  # nothing has come since its last turn
+        self.misses = 0  # how often the broker knew of no consumer
+        self.trouble = ""
+
+
+class Intake:
+    """The queues of a PV service."""
+
+    def __init__(self, queues: Iterable[str], broker: Broker, arguments: dict[str, Any]) -> None:
+        self._sources = {queue: Source(queue) for queue in queues}
+        self._broker = broker
+        self._arguments = arguments
+        self._in_turn, self._turns = cycle(self._sources.values()), 0.0
+
+    @property
+    def standby(self) -> int:
+        """How many queues another PV service consumes."""
+        return sum(source.phase is Phase.STANDBY for source in self._sources.values())
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why queues are not consumed, a sentence each."""
+        return [source.trouble for source in self._sources.values() if source.trouble]
+
+    def up(self) -> None:
+        """Connected: consume each queue."""
+        for source in self._sources.values():
+            if source.is_doubtful:
+                self._try(source)
+            else:
+                self._ask(source)
+
+    def down(self) -> None:
+        """Not connected."""
+        for source in self._sources.values():
+            source.phase = Phase.IDLE
+            self._expect_meter_to_declare(source)
+
+    def begin(self, queue: str) -> None:
+        """Consume a queue again, after `Broker.cancel`."""
+        self._ask(self._sources[queue])
+
+    def on_delivery(self, queue: str) -> None:
+        """A message of this queue has come."""
+        source = self._sources[queue]
+        source.is_quiet, source.misses = False, 0
+        if source.phase is Phase.STANDBY:
+            source.phase = Phase.CONSUMED
+            log.info("Takes over %s from another PV service.", queue)
+
+    def on_cancelled(self, queue: str) -> None:
+        """A queue was deleted."""
+        source = self._sources[queue]
+        self._expect_meter_to_declare(source)
+        self._ask(source)
+
+    def on_forbidden(self, queue: str) -> None:
+        """A queue that may not be consumed."""
+        self._sources[queue].is_doubtful = True
+
+    def tick(self) -> None:
+        """Called every second."""
+        if queue := self._broker.silent_queue:
+            source = self._sources[queue]
+            source.is_doubtful, source.trouble = True, f"the queue {queue} does not answer"
+            self._broker.reset(source.trouble)
+        self._look_for_lost_consumers()
+
+    def _ask(self, source: Source) -> None:
+        source.phase = Phase.ASKED
+        if time.monotonic() >= source.declare_at_s:
+            self._broker.declare(source.queue, self._arguments, partial(self._on_declared, source))
+        else:
+            self._broker.look(source.queue, partial(self._on_looked, source))
+
+    def _expect_meter_to_declare(self, source: Source) -> None:
+        if source.is_known:
+            source.declare_at_s = time.monotonic() + GONE_S
+
+    def _on_looked(self, source: Source, queue: Queue | None) -> None:
+        if queue:
+            self._on_declared(source, queue)
+            return
+        if source.phase is not Phase.GONE:
+            source.phase = Phase.GONE
+            log.warning("The queue %s is gone: waiting for its meter to declare it.", source.queue)
+        self._broker.later(LOOK_S, partial(self._look_again, source))
+
+    def _look_again(self, source: Source) -> None:
+        if time.monotonic() >= source.declare_at_s:
+            self._ask(source)
+        else:
+            self._broker.look(source.queue, partial(self._on_looked, source))
+
+    def _on_declared(self, source: Source, queue: Queue) -> None:
+        if queue.other_arguments:
+            log.warning(OTHER_ARGUMENTS, source.queue, queue.other_arguments)
+        source.is_known = True
+        source.phase = Phase.STANDBY if queue.consumers else Phase.CONSUMED
+        if queue.consumers:
+            log.info("Another PV service consumes %s: waiting to take over.", source.queue)
+        self._broker.consume(source.queue)
+
+    def _try(self, source: Source) -> None:
+        source.phase = Phase.TRIED
+        self._broker.probe(source.queue, partial(self._on_tried, source))
+
+    def _on_tried(self, source: Source, refusal: str) -> None:
+        if refusal:
+            source.trouble = refusal
+            self._broker.later(PROBE_S, partial(self._try, source))
+        else:
+            log.info("The queue %s can be consumed again.", source.queue)
+            source.is_doubtful, source.trouble = False, ""
+            self._ask(source)
+
+    # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
+
+    def _look_for_lost_consumers(self) -> None:
+        """Each queue has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
+        self._turns += len(self._sources) / ROUND_S
+        due, self._turns = divmod(self._turns, 1)
+        for source in islice(self._in_turn, int(due)):
+            if source.is_quiet and self._broker.consumes(source.queue):
+                self._broker.look(source.queue, partial(self._on_quiet_looked, source))
+            source.is_quiet = True
+
+    def _on_quiet_looked(self, source: Source, queue: Queue | None) -> None:
+        source.misses = 0 if queue and queue.consumers else source.misses + 1
+        if source.misses > 1:
+            self._broker.reset(f"the queue {source.queue} has lost its consumer")

@@ -1,0 +1,22 @@
+"""For all parts: what each leaves out on this machine stands at the top of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import allowed
+
+# What the tests of each part require, by the part's directory.
+REQUIRED = {
+    "unit": ("namespace",),
+    "broker": ("mount", "networks", "trace", "ipv6"),
+    "package": ("machines", "mirrors"),
+}
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """One line, if anything is left out."""
+    parts = {part for argument in config.args for part in Path(argument).parts}
+    return allowed.sentence(*(name for part in sorted(parts & REQUIRED.keys()) for name in REQUIRED[part]))
