@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import Any, Protocol
 
 from pvsim.tools.watch.board import Board, Seen
@@ -65,7 +66,7 @@ class Plain:
         """Show it as it is now."""
         size = shutil.get_terminal_size()
         rows, summary = board.table(time.time(), size.lines)
-        lines = [*layout(board.head, rows), "", summary, state]
+        lines = [*layout(board.head, rows), "", *wrap(summary, size.columns - 1), *wrap(state, size.columns - 1)]
         text = "".join(f"{line[: size.columns - 1]}{_REST_OF_LINE}\n" for line in lines[: size.lines - 1])
         sys.stdout.write(f"{_TOP}{text}{_REST_OF_SCREEN}")
         sys.stdout.flush()
