@@ -174,7 +174,7 @@ class Broker:
     @property
     def can_publish(self) -> bool:
         """Whether a message would go out now."""
-        return self.is_up and not self.blocked
+        return self.is_up and not self.blocked and not self._closed
 
     def start(self, prefetch: int = 1) -> None:
         """Begin to connect, and to come back whenever the connection is lost."""

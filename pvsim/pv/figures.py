@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from pvsim.broker import Broker
 from pvsim.metrics import Counter, Figures, Gauge, Histogram
+from pvsim.pv.intake import Intake
+from pvsim.pv.recorder import Recorder
+from pvsim.pv.setaside import SetAside
 
 STANDBY, QUEUE, FILE = "standby", "queue", "file"
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -26,27 +29,17 @@ class PvFigures(Figures):
         self.live_copies = Counter("pvsim_live_copies_total", "Live copies that were sent.")
         self.commits = Histogram("pvsim_commit_duration_seconds", "How long writing rows and syncing took.", _BOUNDS_S)
 
-    def on_commit(self, rows: int, duration_s: float, now_s: float) -> None:
-        """What was pending is durable; so many rows of it are new."""
-        self.rows.value += rows
-        self.commits.observe(duration_s)
-        self.last_commit.value = now_s
-
-    def on_written(self, time_ns: int) -> None:
-        """A reading of that instant has its row."""
-        self.last_reading.value = time_ns / 1e9
-
-    def update(
-        self, broker: Broker, meters: int, on_standby: int, troubles: tuple[list[str], list[str]], set_aside: int
-    ) -> None:
-        """As it is now; `troubles`: of queues, and of files."""
-        self.meters.value = meters
+    def update(self, broker: Broker, recorder: Recorder, intake: Intake, set_aside: SetAside) -> None:
+        """As it is now."""
         self.connected.value = int(broker.is_up)
         self.reconnects.value = max(0, broker.counts.connections - 1)
         self.received_bytes.value = broker.counts.received_bytes
-        self.waiting.values |= {STANDBY: on_standby, QUEUE: len(troubles[0]), FILE: len(troubles[1])}
-        self.troubles = troubles[0] + troubles[1]
-        self.set_aside.value = set_aside
+        self.rows.value = recorder.rows
+        self.last_reading.value = (recorder.last_ns or 0) / 1e9
+        self.set_aside.value = set_aside.count
+        queues, files = intake.troubles, recorder.troubles
+        self.waiting.values |= {STANDBY: intake.standby, QUEUE: len(queues), FILE: len(files)}
+        self.troubles = queues + files
 
     def status(self, name: str) -> str:
         """What it says for people; `name`: of the meter, if it is one."""

@@ -30,7 +30,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from pvsim.meter import progress
+from pvsim.meter import progress, progressfiles
 from pvsim.models import load
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node
@@ -294,7 +294,7 @@ def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     """Whatever breaks, each instant has its row once, and rubbish is set aside."""
     print(f"PVSIM_CHAOS_SEED={SEED} PVSIM_CHAOS_SECONDS={SECONDS:g}")
     chaos = Chaos(own_node, services, disk, random.Random(SEED))
-    saved = disk / progress.file_name(["M_0..19"])
+    saved = disk / progressfiles.file_name(["M_0..19"])
     wait_until(saved.exists, 20, "the meter's first instant")
     first_ns = {track.declared_ns for track in progress.parse(saved.read_text()).values()}.pop()
     since_ns = (first_ns // INTERVAL_NS + 1) * INTERVAL_NS

@@ -63,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a progress.json of the meters, which tells when they were told to stop; may be repeated",
+        help="a progress.json, or the directory of all, which tells when meters were told to stop; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
@@ -128,7 +128,7 @@ def _read(path: Path) -> str:
 def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
     """By meter, when it was told to stop: from just after `stopped_ns` up to and with `started_ns`."""
     stops: dict[str, list[Span]] = {}
-    for path in paths:
+    for path in _progress_files(paths):
         try:
             tracks = progress.parse(_read(path))
         except (ValueError, TypeError, RecursionError) as error:
@@ -139,6 +139,14 @@ def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
             if track.stopped_ns is not None:
                 spans.append((track.stopped_ns + 1, END_NS))
     return stops
+
+
+def _progress_files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.glob("progress*.json"))
+        else:
+            yield path
 
 
 def _option(key: config.Key) -> Callable[[str], Any]:
