@@ -10,8 +10,8 @@ set -eu
 vhost=${PVSIM_VHOST-/}
 if [ $# -gt 0 ]; then
     for queue; do
+        printf '%s: ' "$queue"
         rabbitmqctl --quiet delete_queue --vhost "$vhost" "$queue"
-        echo "$queue is removed."
     done
     exit
 fi
