@@ -20,6 +20,11 @@ END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have n
 MAX_POWER_W = Decimal(10**12)
 _MAX_MILLIWATTS = 10**15
 MAX_BODY_BYTES = 4 * 2**20
+# What one message may bring: each day is a file to open (half a millisecond) and to sync. The largest that pvsim sends
+# as configured by default has 1,000 readings, and a day each at the longest interval.
+MAX_READINGS = 20_000
+MAX_DAYS = 1_000
+DAY_NS = 86_400 * SECOND_NS
 JSON, NDJSON = "application/json", "application/x-ndjson"
 REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
 
@@ -209,6 +214,8 @@ def decode_block(body: bytes, queue: str) -> Block | None:
         len(times_ns) == len(milliwatts)
         and min(times_ns) >= 0
         and max(times_ns) < END_NS
+        and len(times_ns) <= MAX_READINGS
+        and (len(times_ns) <= MAX_DAYS or max(times_ns) - min(times_ns) < (MAX_DAYS - 1) * DAY_NS)
         and max(map(abs, milliwatts)) <= _MAX_MILLIWATTS
     )
     if not is_in_range:
@@ -231,7 +238,18 @@ def decode(body: bytes, queue: str) -> list[Reading]:
         raise NotAReading(f"not JSON: {error}"[:200]) from None
     if not objects:
         raise NotAReading("an empty body")
-    return [_reading(each, queue) for each in objects]
+    if len(objects) > MAX_READINGS:
+        raise NotAReading(f"more than {MAX_READINGS:,} readings, the most in one message")
+    readings = [_reading(each, queue) for each in objects]
+    days = len({each.time_ns // DAY_NS for each in readings})
+    if days > MAX_DAYS:
+        raise NotAReading(f"readings of {days:,} days; {MAX_DAYS:,} are the most in one message")
+    return readings
+
+
+def most_readings(interval_ns: int) -> int:
+    """How many readings of this interval fit into one message, whose times a fault may shift by a day and two more."""
+    return min(MAX_READINGS, (MAX_DAYS - 3) * DAY_NS // interval_ns)
 
 
 def _objects(text: str) -> list[Any]:
@@ -247,9 +265,9 @@ def _objects(text: str) -> list[Any]:
 
 
 def _values(text: str) -> list[Any]:
-    values = []
+    values: list[Any] = []
     at = _next(text, 0)
-    while at < len(text):
+    while at < len(text) and len(values) <= MAX_READINGS:
         value, end = _DECODER.raw_decode(text, at)
         values.append(value)
         at = _next(text, end)

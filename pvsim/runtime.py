@@ -8,7 +8,6 @@ the service sees of all this. A signal handler sets a flag, and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
@@ -23,8 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pvsim import __version__
+from pvsim import __version__, disk
 from pvsim.errors import ConfigError, PvsimError
+from pvsim.foreign import printable
 from pvsim.metrics import MetricsFile
 
 UMASK = 0o027  # the group may read day files, others may not
@@ -122,7 +122,7 @@ def _fail(program: str, host: Host, error: Exception) -> int:
     else:
         status, sentence, traceback = 1, f"ended by an unexpected {type(error).__name__}: {error}", error
     logging.getLogger(program).error(sentence, exc_info=traceback)
-    host.tell_terminal(status, f"{program}: {sentence}\n")
+    host.tell_terminal(status, f"{program}: {printable(sentence)}\n")
     return status
 
 
@@ -182,7 +182,7 @@ class Host:
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; sent when it has changed."""
-        text = " ".join(text.split())[:1000]  # systemd ignores messages over 4096 bytes
+        text = printable(" ".join(text.split()))[:1000]  # systemd ignores messages over 4096 bytes
         if text != self._last_status:
             self._last_status = text
             self._notify(f"STATUS={text}")
@@ -305,19 +305,17 @@ class _PidFile:
 
 def _lock(path: Path) -> int:
     """Open and lock; PvsimError if a process holds it, ConfigError if it holds anything but a process id."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        text = os.read(descriptor, 32).strip() if _is_file(descriptor) else b"no file"
-        if text and not text.isdigit():
-            raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = f"process {text.decode()}" if text else "another process"
-            raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
-        if _is_at(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # who held it has just removed it
+    try:
+        descriptor = disk.open_alone(path, 0o644)
+    except disk.Held:
+        text = path.read_bytes()[:32].strip()
+        who = f"process {text.decode()}" if text.isdigit() else "another process"
+        raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
+    text = os.read(descriptor, 32).strip()
+    if text and not text.isdigit():
+        os.close(descriptor)
+        raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+    return descriptor
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -346,7 +344,7 @@ class _Lines(logging.Formatter):
         self._journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
-        text = record.message.replace("\n", "\\n")
+        text = printable(record.message)
         return text if self._journal else f"{self._program}: {self._mark(record)}{text}"
 
     def _mark(self, record: logging.LogRecord) -> str:
@@ -356,9 +354,24 @@ class _Lines(logging.Formatter):
         return f"{level}{record.name}: " if record.levelno == logging.DEBUG else level
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = _printable_lines(super().format(record))
         mark = f"<{_PRIORITIES.get(record.levelno, 6)}>" if self._journal else ""
         return mark + text.replace("\n", f"\n{mark}")
+
+
+class _Plain(logging.Formatter):
+    """For a handler that sends the priority itself."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable_lines(super().format(record))
+
+
+def _printable_lines(text: str) -> str:
+    """What follows the first line of a record is a traceback, whose lines stay lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class _Syslog(logging.Handler):
@@ -372,7 +385,7 @@ class _Syslog(logging.Handler):
         syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record).replace("\0", "\\0"))
+        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record))
 
 
 def _log_to_stderr(program: str, level: str) -> None:
@@ -393,9 +406,10 @@ def _log_from_inside(program: str, detach: bool) -> None:
             from systemd.journal import JournalHandler
 
             handler = JournalHandler(SYSLOG_IDENTIFIER=program)
+            handler.setFormatter(_Plain())
     elif detach and not _is_file(sys.stderr.fileno()):
         handler = _Syslog(program)
-        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+        handler.setFormatter(_Plain(logging.BASIC_FORMAT))
     if handler:
         logging.getLogger().handlers = [handler]
 

@@ -109,11 +109,8 @@ unit() {
 
 broker() { run_pytest broker -n 3 --dist loadgroup "$@"; }
 
-package() {
-    sh debian/build.sh
-    # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
-    run_pytest package -n 2 --dist loadgroup -o timeout=600 "$@"
-}
+# A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
+package() { run_pytest package -n 4 --dist loadgroup -o timeout=600 "$@"; }
 
 # One part in a process of its own, whose failure is noted, and ends neither this run nor the next part.
 run_part() {

@@ -29,9 +29,15 @@ from pvsim.broker.settling import Unsettled
 from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
+from pvsim.foreign import foreign
 from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.broker")
+
+UNENCRYPTED = (
+    "Password and readings go to the broker at %s unencrypted, and whoever is in between can read them:"
+    " give tls = yes in %s if that is not a network of your own."
+)
 
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
@@ -99,6 +105,11 @@ class Delivery(NamedTuple):
     properties: Any
 
 
+def is_local(ours: str, theirs: str) -> bool:
+    """Whether a connection between these addresses stays on this machine."""
+    return ours == theirs or theirs == "::1" or theirs.startswith(("127.", "::ffff:127."))
+
+
 def back_off(attempt: int, longest_s: float, chance: float) -> float:
     """Seconds to wait before try `attempt` (from 1): half as long again each time, spread by `chance` 0 … 1."""
     return min(longest_s, 0.5 * 1.5 ** min(attempt - 1, 50)) * (0.5 + chance / 2)
@@ -145,6 +156,7 @@ class Broker:
         self.blocked = ""
         self.trouble = f"connecting to the broker at {self.address}"
         self._logged: dict[Address, str] = {}
+        self._is_warned = False  # that the connection is not encrypted
         self._is_flapping = False  # the last connections lived no longer than a moment
         self._loop = loop
         self._owner = owner
@@ -303,7 +315,14 @@ class Broker:
             on_close_callback=self._on_lost,
         )
 
+    def _warn_of_eavesdroppers(self, connection: Any) -> None:
+        """The password has gone out with the first words; that is said once, and not where nobody can listen."""
+        if not self.settings.tls and not self._is_warned and not is_local(*pika_private.ends(connection)):
+            self._is_warned = True
+            log.warning(UNENCRYPTED, self.address, self.settings.source)
+
     def _on_open(self, connection: Any) -> None:
+        self._warn_of_eavesdroppers(connection)
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_publisher_open)
@@ -405,7 +424,7 @@ class Broker:
         self._loop.later(wait_s, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.blocked = str(frame.method.reason)
+        self.blocked = foreign(frame.method.reason) or "it does not say why"
         log.warning("The broker at %s takes nothing now: %s.", self.address, self.blocked)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:

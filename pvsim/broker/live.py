@@ -23,6 +23,7 @@ from pvsim.broker.connection import Loop, back_off, connection_parameters
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
+from pvsim.foreign import foreign
 from pvsim.reading import JSON
 
 log = logging.getLogger("pvsim.live")
@@ -114,7 +115,7 @@ class LiveLink:
         self._to(_State.OPEN)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        log.warning("No live copies for now: the broker takes nothing: %s.", frame.method.reason)
+        log.warning("No live copies for now: the broker takes nothing: %s.", foreign(frame.method.reason))
         self._to(_State.BLOCKED)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:

@@ -17,6 +17,7 @@ from pvsim.broker.queues import arguments
 from pvsim.broker.trouble import USE, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError
+from pvsim.foreign import foreign
 
 
 class Trial:
@@ -41,7 +42,7 @@ class Trial:
         except Exception as error:  # pika raises whatever comes up in the socket, too
             raise self._error(error, "") from None
         properties = pika_private.server_properties(self._connection)
-        return " ".join(str(properties.get(name, "")) for name in ("product", "version")).strip()
+        return " ".join(foreign(properties.get(name, ""), 80) for name in ("product", "version")).strip()
 
     def declare(self) -> None:
         """Declare a queue of its own, of the kind that meters have, which the broker removes if we cannot."""

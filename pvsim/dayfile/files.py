@@ -111,17 +111,21 @@ class DayFiles:
             self._unsynced.pop(file, None)
 
     def _sync_files(self) -> None:
-        if (
-            len(self._unsynced) >= _MANY
-            and self._file_system
-            and self._file_system.sync([file.device for file in self._unsynced])
-        ):
-            for file in self._unsynced:
-                file.set_synced()
-        else:
+        if not (len(self._unsynced) >= _MANY and self._sync_at_once()):
             for file in self._unsynced:
                 self._sync(file)
         self._unsynced.clear()
+
+    def _sync_at_once(self) -> bool:
+        if not self._file_system:
+            return False
+        for file in self._unsynced:
+            file.tell()
+        is_done = self._file_system.sync([file.device for file in self._unsynced])
+        if is_done:
+            for file in self._unsynced:
+                file.set_synced()
+        return is_done
 
     def _sync(self, file: DayFile) -> None:
         try:

@@ -22,7 +22,7 @@ from pvsim.config import MeterSettings
 from pvsim.meter.progress import Track
 from pvsim.meter.timeline import Timeline
 from pvsim.models import PowerModel
-from pvsim.reading import END_NS, JSON, content_type, encode
+from pvsim.reading import END_NS, JSON, content_type, encode, most_readings
 
 if TYPE_CHECKING:
     from pvsim.models.faults import Given
@@ -127,7 +127,7 @@ class Meter:
     def __init__(self, meter_id: str, settings: MeterSettings, power: PowerModel, track: Track) -> None:
         self.meter_id = meter_id
         self.interval_ns = settings.interval_ns
-        self.batch = settings.batch
+        self.batch = min(settings.batch, most_readings(settings.interval_ns))
         self.backlog_ns = settings.backlog_ns
         self.messages = _composer(meter_id, settings, power, track)
         self.instants = range(0)

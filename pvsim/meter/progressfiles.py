@@ -10,16 +10,16 @@ places, and the next one to start puts that right.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
+import random
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pvsim.disk import sync_directory
+from pvsim import disk
 from pvsim.errors import IdError, ProgressError
 from pvsim.meter.progress import Saved, Track, dump, read
 from pvsim.reading import expand_ids
@@ -67,7 +67,7 @@ class ProgressFile:
     def _hold(self, path: Path) -> int:
         try:
             return _locked(path)
-        except BlockingIOError:
+        except disk.Held:
             raise ProgressError(
                 f"Another process publishes these meters and keeps its progress in {path}; "
                 "stop it first, or give this one another --state-dir."
@@ -118,7 +118,7 @@ class ProgressFile:
     def _hold_other(self, path: Path, meter_ids: set[str]) -> int:
         try:
             return _locked(path)
-        except BlockingIOError:
+        except disk.Held:
             first, *more = sorted(meter_ids)
             raise ProgressError(
                 f"{first}{f' and {len(more)} more' if more else ''} of {self.path.name}: another process publishes that"
@@ -139,16 +139,10 @@ class ProgressFile:
         else:
             path.unlink()
             path.with_suffix(".lock").unlink(missing_ok=True)
-            sync_directory(path.parent)
+            disk.sync_directory(path.parent)
 
     def _write(self, path: Path, tracks: Mapping[str, Track]) -> None:
-        part = path.with_suffix(".part")
-        with part.open("w") as file:
-            file.write(dump(tracks, self._history, path.name))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_directory(path.parent)
+        disk.replace(path, dump(tracks, self._history, path.name))
 
 
 def file_name(specs: Iterable[str]) -> str:
@@ -189,37 +183,29 @@ def _is_of(saved: Saved, path: Path, history: str) -> bool:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor of the locked file beside `path`; BlockingIOError if another process has it."""
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    """A descriptor of the locked file beside `path`; Held if another process has it."""
+    return disk.open_alone(path.with_suffix(".lock"), 0o600)
 
 
 @contextmanager
 def _starting(directory: Path) -> Iterator[None]:
     """One process at a time; the others wait for that moment."""
-    descriptor = os.open(directory / _STARTING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = _wait_for(directory / _STARTING)
     try:
-        end_s = time.monotonic() + _STARTING_S
-        while not _try_lock(descriptor):
-            if time.monotonic() > end_s:
-                raise ProgressError(
-                    f"Another process has been starting for {_STARTING_S:.0f} s, and holds {directory / _STARTING}; "
-                    "see what it does, and stop it."
-                )
-            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _wait_for(path: Path) -> int:
+    end_s = time.monotonic() + _STARTING_S
+    while True:
+        try:
+            return disk.open_alone(path, 0o600)
+        except disk.Held:
+            if time.monotonic() > end_s:
+                raise ProgressError(
+                    f"Another process has been starting for {_STARTING_S:.0f} s, and holds {path}; "
+                    "see what it does, and stop it."
+                ) from None
+        time.sleep(random.uniform(0.005, 0.02))

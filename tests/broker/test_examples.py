@@ -164,7 +164,7 @@ def test_queues_that_are_left_behind(own_node: Node, services: Services) -> None
     tool = services.directory / "rabbitmqctl"
     tool.write_text(f'#!/bin/sh\ncd {own_node.directory} && exec home/sbin/rabbitmqctl "$@"\n')
     tool.chmod(0o755)
-    env = own_node._environment | {"PATH": f"{services.directory}:{os.environ['PATH']}"}
+    env = own_node.environment | {"PATH": f"{services.directory}:{os.environ['PATH']}"}
     script = ("sh", EXAMPLES / "remove-queues.sh")
     listed = run(*script, env=env)
     assert "Meter_0" in listed

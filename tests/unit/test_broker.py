@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
-from pvsim.broker.connection import Loop
+from pvsim.broker.connection import Loop, is_local
 from pvsim.broker.pika_private import Connection
 from pvsim.broker.settling import Unsettled
 from pvsim.config import Address, BrokerSettings
@@ -97,6 +97,25 @@ def test_one_frame_acknowledges_all_before_the_first_that_waits() -> None:
     assert unsettled.settle([]) == (0, [])
     assert unsettled.settle(range(503, 1001)) == (0, [*range(503, 1001)])
     assert unsettled.settle([500]) == (500, [])
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, expected",
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.8.9.1", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.2", True),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fd00::2", "fd00::1", False),
+        ("fd00::2", "::1234", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+def test_local(ours: str, theirs: str, expected: bool) -> None:
+    """What goes to this machine itself is heard by nobody else, by whichever of its addresses."""
+    assert is_local(ours, theirs) is expected
 
 
 class Transport:

@@ -19,7 +19,7 @@ ONLY_IN = {
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},
     "systemd": {"runtime.py"},
-    "signal": {"runtime.py"},
+    "signal": {"runtime.py", "disk.py"},
     "configparser": {"config/ini.py"},
 }
 CORE = ("models/", "reading.py", "row.py", "errors.py")

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from pvsim.errors import IdError, NotAReading
 from pvsim.reading import (
+    DAY_NS,
     END_NS,
     MAX_BODY_BYTES,
+    MAX_DAYS,
+    MAX_READINGS,
+    SECOND_NS,
     Reading,
     block,
     check_id,
@@ -25,6 +29,7 @@ from pvsim.reading import (
     expand_ids,
     fixed_text,
     kilowatts_texts,
+    most_readings,
     power_text,
     shown_ids,
     time_text,
@@ -194,7 +199,9 @@ RUBBISH = [
     (GOOD + GOOD + b'{"meter_id": "M", "value": 1, "time_s": NaN}', "NaN"),
     (b'{"meter_id": "M", "value": 1\n"time_s": 1}', "JSON"),
     (GOOD * (MAX_BODY_BYTES // len(GOOD) + 1), "bytes"),
-    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 10_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "more than 20,000 readings"),
+    (b"1 " * 2_000_000, "more than 20,000 readings"),
 ]
 
 
@@ -204,6 +211,33 @@ def test_rubbish(body: bytes, reason: str) -> None:
     with pytest.raises(NotAReading, match=reason) as caught:
         decode(body, "M")
     assert len(str(caught.value)) <= 200
+
+
+@pytest.mark.parametrize("change", [b", ", b",  "])
+def test_days_and_readings_of_a_message(change: bytes) -> None:
+    """What one message may bring is bounded, in the form that pvsim sends and in any other."""
+    for instants, is_good in (
+        (range(0, MAX_DAYS * DAY_NS, DAY_NS), True),
+        (range(0, (MAX_DAYS + 1) * DAY_NS, DAY_NS), False),
+        (range(0, MAX_READINGS * SECOND_NS, SECOND_NS), True),
+        (range(0, (MAX_READINGS + 1) * SECOND_NS, SECOND_NS), False),
+    ):
+        body = encode("M", instants, [1] * len(instants)).replace(b", ", change)
+        assert (decode_block(body, "M") is None) == (not is_good or change != b", ")
+        if is_good:
+            assert [reading.time_ns for reading in decode(body, "M")] == list(instants)
+        else:
+            with pytest.raises(NotAReading, match="in one message"):
+                decode(body, "M")
+
+
+@pytest.mark.parametrize("interval_s", [0.001, 0.25, 1, 60, 900, 3600, 86400])
+def test_what_meters_send_is_within_bounds(interval_s: float) -> None:
+    """The largest message of a meter passes at every interval, and by default each one has 997 readings at least."""
+    interval_ns = int(interval_s * SECOND_NS)
+    most = most_readings(interval_ns)
+    instants = range(interval_ns, interval_ns * (most + 1), interval_ns)
+    assert len(decode(encode("M", instants, [1] * most), "M")) == most >= 997
 
 
 @given(st.binary(max_size=300))
