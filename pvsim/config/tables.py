@@ -181,6 +181,10 @@ def _instant_ns(text: str) -> int:
     return instant_ns(time, None)
 
 
+def _yes_or_no(text: str) -> bool:
+    return one_of(text.lower(), ("yes", "no")) == "yes"
+
+
 # The keys.
 
 
@@ -283,5 +287,6 @@ PV = table(
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
     _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
     Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
+    Key("live", "an answer", "yes or no", _yes_or_no, "yes", "live", shared=True),
     *REPLAY,
 )

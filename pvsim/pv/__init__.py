@@ -23,6 +23,7 @@ class Options(NamedTuple):
     meters: Mapping[str, config.PvSettings]
     timezone: str | None
     output_dir: Path
+    live: bool = True
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +63,7 @@ def prepare(given: argparse.Namespace) -> Options:
     starting = runtime.Starting()
     meters = {meter_id: simulation.pv(meter_id, starting) for meter_id in expand_ids(given.meter_ids)}
     broker = config.load_broker(given.configuration_file)
-    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
+    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute(), simulation.live)
 
 
 def files(options: Options) -> int:
