@@ -125,6 +125,18 @@ class World:
         if self.is_up:
             self.consumed.add(queue)
 
+    def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """What is told to be durable is."""
+        assert len(times_ns) == len(rows) > 0
+        assert {row.split(",")[0] for row in rows} == {meter_id}
+        assert {",".join(row.split(",", 2)[:2]) for row in rows} <= {
+            ",".join(row.split(",", 2)[:2]) for row in self.files.durable
+        }
+
+    def on_commit(self, duration_s: float) -> None:
+        """A commit is over."""
+        assert duration_s >= 0
+
     # what happens
 
     def publish(self, meter_id: str, count: int = 1, step_ns: int = SECOND) -> None:
