@@ -60,11 +60,12 @@ class PvSettings:
 class Simulation:
     """What is simulated: the settings that all meters and PV systems have, and those of the ones that differ.
 
-    `timezone`: an IANA name, None for the system's own.
+    `timezone`: an IANA name, None for the system's own; `live`: whether durable rows are copied to amq.topic.
     """
 
     nb_meter: int = 1
     timezone: str | None = None
+    live: bool = True
     source: str = str(SIMULATION_FILE)
     every_meter: MeterSettings = field(default_factory=MeterSettings)
     every_pv: PvSettings = field(default_factory=PvSettings)
@@ -103,11 +104,13 @@ def parse_simulation(text: str, source: str, directory: Path) -> Simulation:
     meter = values_of(source, "meter", sections.get("meter", ini.Section()), METER)
     pv = values_of(source, "pv", sections.get("pv", ini.Section()), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
+    live = pv.pop("live", True)
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)
     pv_kind = _Kind(source, directory, "pv", PV, PvSettings, solar_models)
     return Simulation(
         nb_meter=nb_meter,
         timezone=timezone,
+        live=live,
         source=source,
         every_meter=_settings(meter_kind, [_Section("meter", [], meter)]),
         every_pv=_settings(pv_kind, [_Section("pv", [], pv)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _time_format(text: str) -> str:
     right = "one such as %d.%m.%Y %H:%M, with year, month and day (see strptime in Python), or %s for epoch seconds"
     try:
         parsed = datetime.strptime(_SAMPLE.replace(tzinfo=UTC).strftime(text), text)  # noqa: DTZ007 - it tells no zone
-    except ValueError:
+    except (ValueError, re.error):  # the same directive twice
         raise ValueError(right) from None
     has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
     if parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
@@ -179,6 +180,10 @@ def _instant_ns(text: str) -> int:
     if isinstance(time, datetime):
         checked(time, time.tzinfo)
     return instant_ns(time, None)
+
+
+def _yes_or_no(text: str) -> bool:
+    return one_of(text.lower(), ("yes", "no")) == "yes"
 
 
 # The keys.
@@ -283,5 +288,6 @@ PV = table(
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
     _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
     Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
+    Key("live", "an answer", "yes or no", _yes_or_no, "yes", "live", shared=True),
     *REPLAY,
 )

@@ -36,12 +36,15 @@ class DayFiles:
         Returns how many were new: a reading whose row stands there is not written again. What fails is told by
         `commit`; until then further readings of that meter are not written.
         """
+        return sum(self.write_day(meter_id, day, *part) for day, part in self.by_day(times_ns, rows).items())
+
+    def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """The same, of rows that are all of one day."""
         self._written.add(meter_id)
         if meter_id in self._failed:
             return 0
         try:
-            parts = self._by_day(times_ns, rows)
-            return sum(self._append(self._file(meter_id, day), *part) for day, part in parts.items())
+            return self._append(self._file(meter_id, day), times_ns, rows)
         except DayFileError as error:
             self._failed[meter_id] = error
             return 0
@@ -68,7 +71,8 @@ class DayFiles:
         for each in (self._files, self._unsynced, self._written, self._failed):
             each.clear()
 
-    def _by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+    def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+        """These rows, and the instants of their readings, by the days whose files they belong into."""
         slots = {time_ns // SLOT_NS for time_ns in times_ns}
         days = {slot_day(slot, self._time_zone) for slot in slots}
         if len(days) == 1:
@@ -107,17 +111,21 @@ class DayFiles:
             self._unsynced.pop(file, None)
 
     def _sync_files(self) -> None:
-        if (
-            len(self._unsynced) >= _MANY
-            and self._file_system
-            and self._file_system.sync([file.device for file in self._unsynced])
-        ):
-            for file in self._unsynced:
-                file.set_synced()
-        else:
+        if not (len(self._unsynced) >= _MANY and self._sync_at_once()):
             for file in self._unsynced:
                 self._sync(file)
         self._unsynced.clear()
+
+    def _sync_at_once(self) -> bool:
+        if not self._file_system:
+            return False
+        for file in self._unsynced:
+            file.tell()
+        is_done = self._file_system.sync([file.device for file in self._unsynced])
+        if is_done:
+            for file in self._unsynced:
+                file.set_synced()
+        return is_done
 
     def _sync(self, file: DayFile) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
-from pvsim.meter.progress import file_name
+from pvsim.meter.progressfiles import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
 from pvsim.reading import expand_ids
 

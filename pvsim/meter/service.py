@@ -9,11 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pvsim import config, runtime
+from pvsim import runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
-from pvsim.meter.progress import ProgressFile, Track
-from pvsim.models import load
+from pvsim.meter.progressfiles import ProgressFile
+from pvsim.meter.tracks import Tracks, power_of
+from pvsim.metrics import PERIOD_S
 from pvsim.reading import shown_ids
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pvsim.meter")
 
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
+AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
 
 
@@ -34,37 +37,34 @@ class Service:
         self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
-        self._file = ProgressFile(options.progress) if options.progress else None
-        self._tracks = self._file.load() if self._file else {}
         self._timeline = options.timeline
-        meters = [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()]
+        self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
+        meters = [
+            Meter(meter_id, settings, power_of(meter_id, settings), self._tracks.start(meter_id, settings))
+            for meter_id, settings in options.meters.items()
+        ]
         self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
         self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
+        self._figures = MeterFigures()
         self._stop_ns: int | None = None
         self._began_s = time.monotonic()
         self._first_ns = options.timeline.start_ns or now_ns
         self._has_bar = self._timeline.end_ns is not None and sys.stderr.isatty()
-
-    def _meter(self, meter_id: str, settings: config.MeterSettings, now_ns: int) -> Meter:
-        track = self._tracks.get(meter_id)
-        if track is None:
-            start_ns = self._timeline.start_ns
-            track = self._tracks[meter_id] = Track(now_ns if start_ns is None else start_ns - 1)
-        else:
-            track.start(now_ns, self._timeline.has_stops)
-        return Meter(
-            meter_id, settings, load.model(settings.model, settings.seed, meter_id, **settings.parameters), track
-        )
+        self._goes_on_ns: int | None = None  # when, because the clock was ahead
 
     def run(self) -> None:
         """Work until a signal says stop."""
         log.info("Meter created: %s", shown_ids([meter.meter_id for meter in self.fleet.meters]))
-        self._save()
+        self._tracks.log_changes()
+        self._tracks.save()
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start()
         self._tick()
         self._every(SETTLE_S, self.fleet.settle)
-        self._every(SAVE_S, self._save)
+        self._every(SAVE_S, self._tracks.save)
+        if self._host.metrics_file:
+            self._write_metrics()
+            self._every(PERIOD_S, self._write_metrics)
         if self._timeline.end_ns is not None:
             self._every(END_S, self._look_for_the_end)
         self._host.ready()
@@ -104,11 +104,29 @@ class Service:
         now_ns = self._clock()
         if self._stop_ns is None:
             self.fleet.tick(now_ns)
+            self._look_at_the_clock(now_ns)
             self._host.status(self._status())
         self._host.alive()
         wait_s = (self.fleet.next_tick_ns(now_ns) - self._clock()) / 1e9
         shortest_s = FAST_TICK_S if self._timeline.speed else 0.0
         self._loop.later(max(shortest_s, min(wait_s, TICK_S)), self._tick)
+
+    def _look_at_the_clock(self, now_ns: int) -> None:
+        """One that was ahead has made readings of instants that are still to come."""
+        before_ns, reach_ns = self._goes_on_ns, max(meter.track.reach_ns for meter in self.fleet.meters)
+        is_ahead = reach_ns > self._timeline.due_ns(now_ns) + AHEAD_NS
+        self._goes_on_ns = self._timeline.clock_ns(reach_ns) if is_ahead else None
+        if is_ahead and before_ns is None:
+            log.warning("It %s.", self._why_it_waits())
+        elif before_ns is not None and not is_ahead:
+            log.info("It goes on: the clock says when its next readings are due.")
+
+    def _why_it_waits(self) -> str:
+        assert self._goes_on_ns is not None
+        when = time.strftime("%F %T", time.localtime(self._goes_on_ns // 10**9))
+        if self._timeline.start_ns is not None and self._goes_on_ns < self._timeline.start_ns:
+            return f"begins at {when}"
+        return f"goes on at {when}: the clock was ahead, and readings up to then exist already"
 
     def _look_for_the_end(self) -> None:
         """There is one: when all up to it is due and confirmed, nothing is left to do."""
@@ -127,7 +145,8 @@ class Service:
             self._finish()
 
     def _show_bar(self) -> None:
-        first_ns, end_ns, tracks = self._first_ns, self._timeline.end_ns, self._tracks.values()
+        first_ns, end_ns = self._first_ns, self._timeline.end_ns
+        tracks = [meter.track for meter in self.fleet.meters]
         assert end_ns is not None
         done_ns = sum(max(0, min(track.confirmed_ns + 1, end_ns) - first_ns) for track in tracks)
         share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(tracks)))
@@ -135,14 +154,19 @@ class Service:
         print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     def _status(self) -> str:
-        fleet = self.fleet
-        parts = [f"{len(fleet.meters)} meters" if len(fleet.meters) > 1 else fleet.meters[0].meter_id]
-        parts.append(f"{fleet.confirmed} readings confirmed")
-        if fleet.refused:
-            parts.append(f"{fleet.refused} full queues")
-        if behind := fleet.behind():
-            parts.append(f"{behind} behind")
+        self._count()
+        parts = [self._figures.status(self.fleet.meters[0].meter_id)]
+        if self._goes_on_ns is not None:
+            parts.append(self._why_it_waits())
         return f"{', '.join(parts)}; {self._broker.state}"
+
+    def _count(self) -> None:
+        self._figures.update(self.fleet, self._broker, self._goes_on_ns is not None)
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._count()
+        self._host.metrics_file.write(self._figures)
 
     # --- the end
 
@@ -171,16 +195,14 @@ class Service:
         assert self._stop_ns is not None
         for meter in self.fleet.meters:
             meter.track.stop(self._stop_ns)
-        self._save()
+        self._tracks.save()
         self._broker.close(self._loop.stop)
 
-    def _save(self) -> None:
-        if not self._file:
-            return
-        try:
-            self._file.save(self._tracks)
-        except OSError as error:
-            log.error("Cannot save the progress in %s: %s. Trying again.", self._file.path, error.strerror)
+
+def _progress_file(options: Options) -> ProgressFile | None:
+    timeline = options.timeline
+    history = timeline.name if timeline.is_history else ""
+    return ProgressFile(options.progress, options.meters.keys(), history) if options.progress else None
 
 
 def bar(share: float, readings: int, seconds: float) -> str:

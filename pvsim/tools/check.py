@@ -26,6 +26,7 @@ from pvsim.broker.trial import Trial, TrialError
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings, Simulation
 from pvsim.errors import ConfigError
+from pvsim.foreign import printable
 
 OK, NOTE, FAILED = "ok", "note", "FAILED"
 _CTL_TIMEOUT_S = 20
@@ -70,7 +71,7 @@ class Report:
 
     def _say(self, text: str) -> None:
         if not self._as_json:
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -206,12 +206,13 @@ def test_cutting_back_fails(files: DayFiles, tmp_path: Path, monkeypatch: pytest
     fsync = os.fsync
 
     def spy(fd: int) -> None:
-        synced.append(os.pread(fd, 10_000, 0).decode())
+        if not Path(f"/proc/self/fd/{fd}").is_dir():
+            synced.append(os.pread(fd, 10_000, 0).decode())
         fsync(fd)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", spy)
-        files.write("Meter_0", *timed_rows(readings(range(1)), [1000]))
+        assert not write(files, range(1))
     assert synced == [content(range(3))]
     assert not write(files, range(5))
     assert path.read_text() == content(range(5))
