@@ -125,6 +125,14 @@ class World:
         if self.is_up:
             self.consumed.add(queue)
 
+    def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """So they are."""
+        assert self.files.durable.issuperset(rows)
+
+    def on_commit(self, duration_s: float) -> None:
+        """It was not long."""
+        assert duration_s < LONGEST_WRITE_S + 2 * READING_S
+
     # what happens
 
     def publish(self, meter_id: str, count: int = 1, step_ns: int = SECOND) -> None:
