@@ -126,12 +126,16 @@ class World:
             self.consumed.add(queue)
 
     def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
-        """So they are."""
-        assert self.files.durable.issuperset(rows)
+        """What is told to be durable is."""
+        assert len(times_ns) == len(rows) > 0
+        assert {row.split(",")[0] for row in rows} == {meter_id}
+        assert {",".join(row.split(",", 2)[:2]) for row in rows} <= {
+            ",".join(row.split(",", 2)[:2]) for row in self.files.durable
+        }
 
     def on_commit(self, duration_s: float) -> None:
-        """It was not long."""
-        assert duration_s < LONGEST_WRITE_S + 2 * READING_S
+        """A commit is over, and was not long."""
+        assert 0 <= duration_s < LONGEST_WRITE_S + 2 * READING_S
 
     # what happens
 
