@@ -28,6 +28,8 @@ from pvsim.foreign import printable
 from pvsim.metrics import MetricsFile
 
 UMASK = 0o027  # the group may read day files, others may not
+_SLOW_START_S = 3  # after which a start says how far it is
+_EXTENSION_S = 60  # for which systemd goes on waiting from then
 OTHER_FILES = 64  # that a service has open besides those that it asks for
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
@@ -124,6 +126,24 @@ def _fail(program: str, host: Host, error: Exception) -> int:
     logging.getLogger(program).error(sentence, exc_info=traceback)
     host.tell_terminal(status, f"{program}: {printable(sentence)}\n")
     return status
+
+
+class Starting:
+    """Tells systemd, and the log, how far a start is that takes long: called with a sentence as often as one likes."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _SLOW_START_S
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + _SLOW_START_S
+        log.info("Starting: %s.", text)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            state = f"STATUS=Starting: {text}\nEXTEND_TIMEOUT_USEC={_EXTENSION_S * 10**6}"
+            SystemdNotifier().notify(state.encode(errors="replace").decode("latin-1"))
 
 
 class Host:

@@ -39,7 +39,7 @@ start_services_again() { [ -z "$policy" ] || { rm -f "$policy"; policy=; }; }
 need() {
     missing=
     for package in "$@"; do
-        installed "$package" || missing="$missing $package"
+        installed "$package" || case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
     done
     [ -n "$missing" ] || return 0
     is_root || fail "missing:$missing; run: sudo sh tests/run.sh"

@@ -23,6 +23,7 @@ from pvsim.dayfile.contents import HEADER_LINE, Contents
 from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
+from pvsim.reading import SECOND_NS
 from pvsim.row import HEADER, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
@@ -65,11 +66,13 @@ class DayFile:
         if not rows:
             return 0
         try:
-            if not all(map(lt, times_ns, times_ns[1:])) or reading_key(min(rows)) <= self._contents.greatest:
+            is_sorted = _ascend_as_text(times_ns)
+            if not is_sorted or reading_key(rows[0]) <= self._contents.greatest:
                 rows = self._without_duplicates(rows, times_ns)
+                is_sorted = rows == sorted(rows)
             if rows:
                 self._write(("\n".join(rows) + "\n").encode())
-                self._contents.learn(rows, self._size, rows == sorted(rows))
+                self._contents.learn(rows, self._size, is_sorted)
         except OSError as error:
             self._fail(error)
         return len(rows)
@@ -205,3 +208,9 @@ class DayFile:
 
 def _times_ns(status: os.stat_result) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ctime_ns
+
+
+def _ascend_as_text(times_ns: Sequence[int]) -> bool:
+    """Whether times ascend, and their texts, too: they do as long as seconds have the same number of digits."""
+    is_ascending = times_ns.step > 0 if isinstance(times_ns, range) else all(map(lt, times_ns, times_ns[1:]))
+    return is_ascending and len(str(times_ns[0] // SECOND_NS)) == len(str(times_ns[-1] // SECOND_NS))

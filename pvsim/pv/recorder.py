@@ -255,7 +255,8 @@ class Recorder:
         self._acknowledge([meter for meter in written if meter.meter_id not in failed])
         self._owner.on_commit(duration_s)
         if self._dirty:
-            self._commit_later()
+            self._commit_is_due = True
+            self._settings.later(0, self._commit)
 
     def _write(self) -> list[Meter]:
         """Write for a while, a meter and a day at a time, in turns; returns the meters of which all is written."""

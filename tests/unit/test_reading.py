@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvsim import reading
 from pvsim.errors import IdError, NotAReading
 from pvsim.reading import (
     DAY_NS,
@@ -18,6 +19,7 @@ from pvsim.reading import (
     MAX_DAYS,
     MAX_READINGS,
     SECOND_NS,
+    Block,
     Reading,
     block,
     check_id,
@@ -80,27 +82,79 @@ _powers = st.integers(-(10**15), 10**15) | st.integers(0, 9_000_000)
 _seconds = st.integers(0, END_NS // SECOND - 1)
 
 
-@given(st.lists(st.tuples(_seconds, _powers), min_size=1, max_size=5))
-def test_block(pairs: list[tuple[int, int]]) -> None:
+_IDS = st.sampled_from(["M", "Meter_0", "a.b", "1.2.3-4", "0", "x-1.5", "value", "time_s.0"])
+_PROGRESSION = st.builds(
+    lambda first, step, count: [first + step * each for each in range(count)],
+    st.integers(0, 10**10) | st.integers(0, 2000),
+    st.sampled_from([1, 2, 7, 60, 100, 101, 900]),
+    st.integers(1, 250),
+)
+
+
+def _as_written(found: Block | None) -> Block | None:
+    """With a list of times, whatever they were."""
+    return found and found._replace(times_ns=list(found.times_ns))
+
+
+@given(_IDS, st.lists(st.tuples(_seconds, _powers), min_size=1, max_size=5), st.sampled_from([1, 100]))
+def test_block(meter_id: str, pairs: list[tuple[int, int]], few: int) -> None:
     """What our own meters write of whole seconds is read as a block, to the last digit."""
     instants, milliwatts = [second * SECOND for second, _ in pairs], [power for _, power in pairs]
-    assert decode_block(encode("M", instants, milliwatts), "M") == block(instants, milliwatts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        body = encode(meter_id, instants, milliwatts)
+        assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
+
+
+@given(_IDS, _PROGRESSION, st.data(), st.sampled_from([1, 100]))
+def test_long_block(meter_id: str, seconds: list[int], data: st.DataObject, few: int) -> None:
+    """The same of many readings at regular times, and of a body of them with any bytes changed."""
+    powers = st.integers(0, 9_000_000) | st.sampled_from([0, 5000, 16_383_999, 16_384_000, 10**15, -1, -5000])
+    milliwatts = data.draw(st.lists(powers, min_size=len(seconds), max_size=len(seconds)))
+    instants = [second * SECOND for second in seconds]
+    body = encode(meter_id, instants, milliwatts)
+    at, cut = data.draw(st.integers(0, len(body))), data.draw(st.integers(0, 9))
+    put = data.draw(st.binary(max_size=3) | st.text("0123456789.,-+e_{} \n:", max_size=6).map(str.encode))
+    changed = body[:at] + put + body[at + cut :]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
+        as_range = range(instants[0], instants[-1] + 1, (instants[1] - instants[0]) if len(instants) > 1 else SECOND)
+        assert encode(meter_id, as_range, milliwatts) == body
+        found = decode_block(changed, meter_id)
+    if found:
+        columns = zip(found.times_ns, found.milliwatts, strict=True)
+        assert decode(changed, meter_id) == [Reading(meter_id, time, Decimal(mw) / 1000) for time, mw in columns]
+        assert encode(meter_id, found.times_ns, found.milliwatts) == changed
 
 
 _LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20.0, "time_s": 2}'
 
 
+@pytest.mark.parametrize("few", [1, 100])
 @given(
-    st.integers(0, len(_LINES)), st.integers(0, 4), st.binary(max_size=4) | st.sampled_from([b"0", b"-", b"\n", b"}"])
+    at=st.integers(0, len(_LINES)),
+    cut=st.integers(0, 4),
+    put=st.binary(max_size=4) | st.sampled_from([b"0", b"-", b"\n", b"}", b".", b",", b"1.2"]),
 )
-def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
+def test_nearly_a_block(few: int, at: int, cut: int, put: bytes) -> None:
     """Whatever is changed in a body: if it still is a block, then of the same readings that `decode` finds in it."""
     body = _LINES[:at] + put + _LINES[at + cut :]
-    found = decode_block(body, "M")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        found = decode_block(body, "M")
     if found:
         columns = zip(found.times_ns, found.milliwatts, strict=True)
         expected = [Reading("M", time, Decimal(power) / 1000) for time, power in columns]
         assert decode(body, "M") == expected
+
+
+def test_dots_in_the_wrong_places() -> None:
+    """As many points as readings, and yet not one each."""
+    bodies = [b'{"meter_id": "M", "value": %s, "time_s": %d}' % (text, 1) for text in (b"5", b"1.2.3")]
+    assert decode_block(b"\n".join(bodies), "M") is None
+    times = [b'{"meter_id": "M", "value": %s, "time_s": %s}' % pair for pair in ((b"5", b"1.5"), (b"1.5", b"2"))]
+    assert decode_block(b"\n".join(times), "M") is None
 
 
 @pytest.mark.parametrize(
@@ -130,9 +184,17 @@ def test_no_block(body: bytes) -> None:
     assert decode_block(body, "M") is None
 
 
-@given(st.lists(st.integers(-(10**16), 10**16)))
-def test_columns(numbers: list[int]) -> None:
+@pytest.mark.parametrize("few", [1, 100])
+@given(numbers=st.lists(st.integers(-(10**16), 10**16) | st.integers(0, 17_000_000)))
+def test_columns(few: int, numbers: list[int]) -> None:
     """A column has the texts that its numbers have one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        check_columns(numbers)
+        check_columns([number % 17_000_000 for number in numbers])
+
+
+def check_columns(numbers: list[int]) -> None:
     assert watts_texts(numbers) == [power_text(each, 3) for each in numbers]
     assert kilowatts_texts(numbers) == [power_text(each, 6) for each in numbers]
     positive = [abs(each) for each in numbers]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, tzinfo
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text
 from pvsim.tools.verify.rows import check_day
+from pvsim.tools.verify.workers import cores, in_order
+
+_MANY_BYTES = 4 * 2**20  # of files; for less, more processes cost more than they save
 
 
 def add_parser(subparsers: Any) -> None:
@@ -76,18 +81,29 @@ def run(options: argparse.Namespace) -> int:
     since_ns, until_ns = config.span_ns(options, time_zone)
     stops = [(config.instant_ns(start, time_zone), config.instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
+    meters = {meter_id: sorted(days.items()) for meter_id, days in _by_meter(options.files).items()}
+    expect = lru_cache(maxsize=1)(partial(_expected, options, simulation, time_zone))
+    checks = [partial(_check, expect, meter_id, *each) for meter_id, days in meters.items() for each in days]
+    found = in_order(checks, cores() if _size(options.files) >= _MANY_BYTES else 1)
     reports: list[Report] = []
-    for meter_id, days in _by_meter(options.files).items():
-        wanted = _expected(options, simulation, meter_id, time_zone)
-        found = (check_day(wanted, day, _contents(days[day])) for day in sorted(days))
+    for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
-        reports += check_meter(wanted, found, since_ns, until_ns, own_stops)
+        reports += check_meter(expect(meter_id), islice(found, len(days)), since_ns, until_ns, own_stops)
     print(as_json(reports, time_zone) if options.json else as_text(reports, time_zone))
     return 0 if all(not report.counts.total() for report in reports) else 1
 
 
+def _check(expect: Callable[[str], Expected], meter_id: str, day: date, paths: Sequence[Path]) -> Report:
+    return check_day(expect(meter_id), day, ((str(path), _read(path)) for path in paths))
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """Bytes of the files that can be looked at."""
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
 def _expected(
-    options: argparse.Namespace, simulation: config.Simulation, meter_id: str, time_zone: tzinfo | None
+    options: argparse.Namespace, simulation: config.Simulation, time_zone: tzinfo | None, meter_id: str
 ) -> Expected:
     meter, pv = simulation.meter(meter_id), simulation.pv(meter_id)
     if options.seed is not None:
@@ -112,10 +128,6 @@ def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
             raise ConfigError(f"{path}: {error}; give day files.") from None
         meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
     return meters
-
-
-def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    return ((str(path), _read(path)) for path in paths)
 
 
 def _read(path: Path) -> str:

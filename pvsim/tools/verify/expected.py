@@ -10,8 +10,8 @@ from decimal import Decimal
 from pvsim.config import MeterSettings, PvSettings
 from pvsim.models import PowerModel, load, solar
 from pvsim.models.faults import Faulty
-from pvsim.reading import Reading, power_text, time_text
-from pvsim.row import format_row, parse_row, with_points
+from pvsim.reading import Reading, block
+from pvsim.row import format_block, format_row, parse_row, with_points
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,7 @@ class Expected:
         pv = self.pv_power(times)
         if self.power is None:
             return [self._line_with_value(*each) for each in zip(times, lines, pv, strict=True)]
-        return [
-            f"{self.meter_id},{time_text(time_ns)},{power_text(power_mw, 3)},{power_text(pv_mw, 6)},"
-            f"{power_text(power_mw + pv_mw, 3)}"
-            for time_ns, power_mw, pv_mw in zip(times, self.power(instants or times), pv, strict=True)
-        ]
+        return format_block(self.meter_id, block(times, self.power(instants or times)), pv)
 
     def instant(self, time_ns: int, line: str) -> int | None:
         """The instant of the reading of a row; None if faults leave no reading that says this time."""
