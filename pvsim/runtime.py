@@ -25,8 +25,11 @@ from typing import Any, TypeVar
 from pvsim import __version__, disk
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.foreign import printable
+from pvsim.metrics import MetricsFile
 
 UMASK = 0o027  # the group may read day files, others may not
+_SLOW_START_S = 3  # after which a start says how far it is
+_EXTENSION_S = 60  # for which systemd goes on waiting from then
 OTHER_FILES = 64  # that a service has open besides those that it asks for
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
@@ -53,6 +56,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pid-file", type=Path, metavar="FILE", help="hold the process id there while running; refuse to start twice"
     )
+    parser.add_argument(
+        "--metrics-file",
+        type=MetricsFile.at,
+        metavar="FILE",
+        help="write figures for Prometheus there every 15 s, as node_exporter's textfile collector reads them",
+    )
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
 
 
@@ -76,7 +85,7 @@ def execute(
     if options.detach and options.pid_file is None:
         parser.error("--detach needs --pid-file FILE, to tell which process to stop later")
     _log_to_stderr(parser.prog, options.log_level)
-    host = Host()
+    host = Host(options.metrics_file)
     try:
         settings = prepare(options)
         pid_file = _PidFile(options.pid_file) if options.pid_file else None
@@ -86,7 +95,11 @@ def execute(
             host.leave_terminal()
         with _daemon_context(host, pid_file, options.detach, files(settings)), host:
             _log_from_inside(parser.prog, options.detach)
-            serve(settings, host)
+            try:
+                serve(settings, host)
+            finally:
+                if host.metrics_file:
+                    host.metrics_file.remove()
             _ignore_signals()
         _flush()
         return 0
@@ -115,13 +128,32 @@ def _fail(program: str, host: Host, error: Exception) -> int:
     return status
 
 
+class Starting:
+    """Tells systemd, and the log, how far a start is that takes long: called with a sentence as often as one likes."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _SLOW_START_S
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + _SLOW_START_S
+        log.info("Starting: %s.", text)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            state = f"STATUS=Starting: {text}\nEXTEND_TIMEOUT_USEC={_EXTENSION_S * 10**6}"
+            SystemdNotifier().notify(state.encode(errors="replace").decode("latin-1"))
+
+
 class Host:
     """What a service knows of the world it runs in, and what it tells it. A context manager: sockets live inside."""
 
     stop_requested = False  # SIGTERM or SIGINT has come
     wake_fd = -1  # readable when a signal has come
 
-    def __init__(self) -> None:
+    def __init__(self, metrics_file: MetricsFile | None = None) -> None:
+        self.metrics_file = metrics_file
         self.terminal: int | None = None  # a pipe to the command that waits there
         self._notifier: Any = None
         self._last_status = ""

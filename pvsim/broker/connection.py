@@ -21,6 +21,7 @@ import pika
 import pika.adapters.select_connection as select_connection
 
 from pvsim.broker import pika_private, tls
+from pvsim.broker.counts import Counts
 from pvsim.broker.proof import properties_text
 from pvsim.broker.publishing import SILENT_S, Done, Publisher
 from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
@@ -163,7 +164,8 @@ class Broker:
         self._is_dropping = False
         self._connection: Any = None
         self._closed: Callable[[], None] | None = None
-        self._publisher = Publisher()
+        self.counts = Counts()
+        self._publisher = Publisher(self.counts)
         self._queues = Queues(self)
         self._consumer: Any = None
         self._prefetch = 1
@@ -337,6 +339,7 @@ class Broker:
 
     def _up(self) -> None:
         self.is_up, self.trouble, self._up_since = True, "", time.monotonic()
+        self.counts.connections += 1
         if self._is_flapping:
             self.later(_STABLE_S, self._log_up)
         else:
@@ -429,6 +432,7 @@ class Broker:
         log.info("The broker at %s takes messages again.", self.address)
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        self.counts.received_bytes += len(body)
         self._unsettled.add(method.delivery_tag)
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pika
 
+from pvsim.broker.counts import Counts
+
 CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
 SILENT_S = 10.0  # a broker that answers nothing for so long does not work
 
@@ -18,7 +20,8 @@ Done = Callable[[str], None]
 class Publisher:
     """Publishes on a channel in confirm mode, and matches the answers to what they answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._channel: Any = None
         self.suspects: set[str] = set()  # queues that have refused with room, until they confirm again
         self.clear()
@@ -45,6 +48,7 @@ class Publisher:
             self._answered_s = time.monotonic()
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
+        self._counts.published_bytes += len(body)
         self._waiting[self._published] = (queue, done)
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
@@ -66,6 +70,7 @@ class Publisher:
 
     def _note(self, queue: str, outcome: str) -> None:
         if outcome == REFUSED:
+            self._counts.refused += 1
             self.refused_s.setdefault(queue, time.monotonic())
         else:
             self.refused_s.pop(queue, None)

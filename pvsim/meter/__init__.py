@@ -82,7 +82,8 @@ def prepare(given: argparse.Namespace) -> Options:
     simulation = config.load_simulation(given.simulation_file, given.configuration_file)
     count = simulation.nb_meter if given.nb_meter is None else given.nb_meter
     meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(count)])
-    meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
+    starting = runtime.Starting()
+    meters = {meter_id: simulation.meter(meter_id, starting) for meter_id in meter_ids}
     if given.interval is not None:
         meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
     timeline = Timeline(*config.span_ns(given, config.zone(simulation.timezone)), given.speed)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from pvsim import runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
 from pvsim.meter.progressfiles import ProgressFile
 from pvsim.meter.tracks import Tracks, power_of
+from pvsim.metrics import PERIOD_S
 from pvsim.reading import shown_ids
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Service:
         ]
         self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
         self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
+        self._figures = MeterFigures()
         self._stop_ns: int | None = None
         self._began_s = time.monotonic()
         self._first_ns = options.timeline.start_ns or now_ns
@@ -59,6 +62,9 @@ class Service:
         self._tick()
         self._every(SETTLE_S, self.fleet.settle)
         self._every(SAVE_S, self._tracks.save)
+        if self._host.metrics_file:
+            self._write_metrics()
+            self._every(PERIOD_S, self._write_metrics)
         if self._timeline.end_ns is not None:
             self._every(END_S, self._look_for_the_end)
         self._host.ready()
@@ -148,16 +154,19 @@ class Service:
         print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     def _status(self) -> str:
-        fleet = self.fleet
-        parts = [f"{len(fleet.meters)} meters" if len(fleet.meters) > 1 else fleet.meters[0].meter_id]
-        parts.append(f"{fleet.confirmed} readings confirmed")
-        if fleet.refused:
-            parts.append(f"{fleet.refused} full queues")
-        if behind := fleet.behind():
-            parts.append(f"{behind} behind")
+        self._count()
+        parts = [self._figures.status(self.fleet.meters[0].meter_id)]
         if self._goes_on_ns is not None:
             parts.append(self._why_it_waits())
         return f"{', '.join(parts)}; {self._broker.state}"
+
+    def _count(self) -> None:
+        self._figures.update(self.fleet, self._broker, self._goes_on_ns is not None)
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._count()
+        self._host.metrics_file.write(self._figures)
 
     # --- the end
 

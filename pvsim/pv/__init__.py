@@ -23,6 +23,7 @@ class Options(NamedTuple):
     meters: Mapping[str, config.PvSettings]
     timezone: str | None
     output_dir: Path
+    live: bool = True
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,9 +60,10 @@ def parser() -> argparse.ArgumentParser:
 def prepare(given: argparse.Namespace) -> Options:
     """Read and check everything that the user has set; ConfigError says what is wrong."""
     simulation = config.load_simulation(given.simulation_file, given.configuration_file)
-    meters = {meter_id: simulation.pv(meter_id) for meter_id in expand_ids(given.meter_ids)}
+    starting = runtime.Starting()
+    meters = {meter_id: simulation.pv(meter_id, starting) for meter_id in expand_ids(given.meter_ids)}
     broker = config.load_broker(given.configuration_file)
-    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
+    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute(), simulation.live)
 
 
 def files(options: Options) -> int:

@@ -80,6 +80,12 @@ class Owner(Protocol):
     def on_writable(self, queue: str) -> None:
         """The files of this meter can be written again."""
 
+    def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """These rows of a meter are durable, and their messages acknowledged."""
+
+    def on_commit(self, duration_s: float) -> None:
+        """A commit is over."""
+
 
 class Batch:
     """Rows of one meter, the instants of their readings, and the tags of their messages."""
@@ -240,13 +246,17 @@ class Recorder:
     def _commit(self) -> None:
         """Commit a slice of what is pending; the loop goes on between one and the next."""
         self._commit_is_due = False
+        begin_s = self._settings.clock()
         written = self._write()
         failed = self._files.commit()
+        duration_s = self._settings.clock() - begin_s
         for meter_id, error in failed.items():
             self._wait(self._meters[meter_id], error)
         self._acknowledge([meter for meter in written if meter.meter_id not in failed])
+        self._owner.on_commit(duration_s)
         if self._dirty:
-            self._commit_later()
+            self._commit_is_due = True
+            self._settings.later(0, self._commit)
 
     def _write(self) -> list[Meter]:
         """Write for a while, a meter and a day at a time, in turns; returns the meters of which all is written."""
@@ -281,6 +291,7 @@ class Recorder:
             if batch and batch.times_ns:
                 self.rows += batch.new
                 self.last_ns = batch.times_ns[-1]
+                self._owner.on_durable(meter.meter_id, batch.times_ns, batch.rows)
             if meter.pending.rows:  # it has come in between
                 self._dirty[meter.meter_id] = meter
             elif meter.retry_at_s is not None:

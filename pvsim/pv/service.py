@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pvsim import runtime
-from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.broker import Broker, Delivery, LiveLink, Loop, arguments
 from pvsim.dayfile import DayFiles
+from pvsim.metrics import PERIOD_S
 from pvsim.models import solar
+from pvsim.pv.figures import PvFigures
 from pvsim.pv.intake import Intake
+from pvsim.pv.live import Live
 from pvsim.pv.recorder import Recorder, Settings
 from pvsim.pv.setaside import SetAside
 from pvsim.reading import shown_ids
@@ -47,6 +50,9 @@ class Service:
         self._intake = Intake(options.meters, self._broker, arguments(options.broker))
         self._set_aside = SetAside(self._broker, clock)
         self._recorder = Recorder(self._meters, self._broker, files, self, Settings(self._loop.later))
+        self._clock = clock
+        self._figures = PvFigures()
+        self._live = Live(LiveLink(options.broker, self._loop), clock) if options.live else None
         self._is_stopping = False
 
     def run(self) -> None:
@@ -55,6 +61,8 @@ class Service:
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
         self._tick()
+        if self._host.metrics_file:
+            self._write_metrics()
         self._host.ready()
         self._loop.run()
 
@@ -94,6 +102,18 @@ class Service:
         if not self._is_stopping:
             self._intake.begin(queue)
 
+    def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """Who wants to look may see them."""
+        self._figures.last_commit.value = self._clock()
+        if self._live:
+            self._live.add(meter_id, times_ns, rows)
+
+    def on_commit(self, duration_s: float) -> None:
+        """All that it made durable is told."""
+        self._figures.commits.observe(duration_s)
+        if self._live:
+            self._live.send(self._broker.address)
+
     # --- time and the end
 
     def _tick(self) -> None:
@@ -105,18 +125,19 @@ class Service:
         self._loop.later(TICK_S, self._tick)
 
     def _status(self) -> str:
-        recorder = self._recorder
-        parts = [f"{len(self._meters)} meters" if len(self._meters) > 1 else next(iter(self._meters))]
-        parts.append(f"{recorder.rows} rows written")
-        if recorder.last_ns is not None:
-            parts.append(f"last reading of {time.strftime('%F %T', time.localtime(recorder.last_ns // 10**9))}")
-        if standby := self._intake.standby:
-            parts.append(f"{standby} on standby: another PV service consumes them")
-        if self._set_aside.count:
-            parts.append(f"{self._set_aside.count} messages set aside")
-        if troubles := self._intake.troubles + recorder.troubles:
-            parts.append(f"{len(troubles)} waiting: {troubles[0]}")
-        return f"{', '.join(parts)}; {self._broker.state}"
+        self._count()
+        return f"{self._figures.status(next(iter(self._meters)))}; {self._broker.state}"
+
+    def _count(self) -> None:
+        self._figures.update(self._broker, self._recorder, self._intake, self._set_aside)
+        self._figures.meters.value = len(self._meters)
+        self._figures.live_copies.value = self._live.sent if self._live else 0
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._count()
+        self._host.metrics_file.write(self._figures)
+        self._loop.later(PERIOD_S, self._write_metrics)
 
     def _on_wake(self) -> None:
         self._host.drain_wake()
@@ -125,4 +146,6 @@ class Service:
             self._host.stopping()
             log.info("Stopping.")
             self._recorder.stop()
+            if self._live:
+                self._live.close()
             self._broker.close(self._loop.stop)

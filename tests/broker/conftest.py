@@ -37,7 +37,7 @@ def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
     deadline = time.monotonic() + PATIENCE * timeout
     while not (answer := predicate()):
         assert time.monotonic() < deadline, f"not within {PATIENCE * timeout} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return answer
 
 

@@ -125,26 +125,25 @@ def cut_one_off(fleet: Fleet) -> None:
     fleet.catch_up()
 
 
-def test_services_spread(services: Services) -> None:
+def test_services_spread(node: Node, services: Services) -> None:
     """Of many services, some begin with one host and some with another, and all of them find the one that works."""
-    with Node() as node:
-        (services.directory / "broker.ini").write_text(f"[broker]\nhost = 127.0.0.1:1, 127.0.0.1:{node.port}\n")
-        meters = [services.start("pvsim.meter", "-conf", "broker.ini", "-ids", f"Spread_{n}") for n in range(12)]
-        wait_until(lambda: all("Connected" in meter.output for meter in meters), 30, "all connections")
-        refused = sum("127.0.0.1:1: Connection refused" in meter.output for meter in meters)
-        assert 0 < refused < 12  # by chance, all twelve begin with the same one once in 2,000 times
-        assert [meter.stop() for meter in meters] == [0] * 12
+    (services.directory / "broker.ini").write_text(f"[broker]\nhost = 127.0.0.1:1, 127.0.0.1:{node.port}\n")
+    meters = [services.start("pvsim.meter", "-conf", "broker.ini", "-ids", f"Spread_{n}") for n in range(12)]
+    wait_until(lambda: all("Connected" in meter.output for meter in meters), 30, "all connections")
+    refused = sum("127.0.0.1:1: Connection refused" in meter.output for meter in meters)
+    assert 0 < refused < 12  # by chance, all twelve begin with the same one once in 2,000 times
+    assert [meter.stop() for meter in meters] == [0] * 12
 
 
-def test_password_on_a_network(services: Services) -> None:
+def test_password_on_a_network(node: Node, services: Services) -> None:
     """That others can listen is said once, however often the connection is made; to this machine itself it is not."""
-    with Cluster(1) as cluster, Node() as own:
-        (node,) = cluster.nodes
-        local = services.meter(own, "-ids", "Local")
+    with Cluster(1) as cluster:
+        (remote,) = cluster.nodes
+        local = services.meter(node, "-ids", "Local")
         wait_until(lambda: "Connected" in local.output, 20, "a connection")
-        meter = services.meter(node)
+        meter = services.meter(remote)
         wait_until(lambda: "Connected" in meter.output, 20, "a connection")
-        node.ctl("close_all_connections", "again")
+        remote.ctl("close_all_connections", "again")
         wait_until(lambda: meter.output.count("Connected") == 2, 20, "another connection")
-        assert meter.output.count(f"go to the broker at {node.host}:{node.port} unencrypted") == 1
+        assert meter.output.count(f"go to the broker at {remote.host}:{remote.port} unencrypted") == 1
         assert "unencrypted" not in local.output

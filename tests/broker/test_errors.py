@@ -411,23 +411,22 @@ def test_another_server(services: Services, told: Told, tls: str, sentence: str)
         server.shutdown(socket.SHUT_RDWR)
 
 
-def test_heartbeat_and_block(services: Services, told: Told) -> None:
+def test_heartbeat_and_block(own_node: Node, services: Services, told: Told) -> None:
     """A broker that takes nothing says why; one that is frozen is left when its heartbeats stay away."""
-    with Node() as node:
-        configure(services, f"host = 127.0.0.1\nport = {node.port}\nheartbeat = 1\n")
-        meter = services.start("pvsim.meter", "-conf", "broker.ini", env=at(told))
-        wait_until(lambda: "confirmed; connected to" in told.status, 10, "a connection")
-        node.ctl("set_vm_memory_high_watermark", "absolute", "1")
-        in_one_go(told, meter, f"he broker at 127.0.0.1:{node.port} takes nothing now: low on memory.")
-        tool = check(services)
-        assert "FAILED  use: Cannot publish at the broker" in tool.output, tool.output
-        node.ctl("set_vm_memory_high_watermark", "0.9")
-        wait_until(lambda: "takes messages again" in meter.output, 20, "the broker to take messages")
-        node.pause()
-        sentence = f"Lost the broker at 127.0.0.1:{node.port}: it did not answer in time; look whether it runs."
-        wait_until(lambda: sentence in meter.output, 40, "a missed heartbeat")
-        node.resume()
-        wait_until(lambda: meter.output.count("Connected") == 2, 40, "a connection")
+    configure(services, f"host = 127.0.0.1\nport = {own_node.port}\nheartbeat = 1\n")
+    meter = services.start("pvsim.meter", "-conf", "broker.ini", env=at(told))
+    wait_until(lambda: "confirmed; connected to" in told.status, 10, "a connection")
+    own_node.ctl("set_vm_memory_high_watermark", "absolute", "1")
+    in_one_go(told, meter, f"he broker at 127.0.0.1:{own_node.port} takes nothing now: low on memory.")
+    tool = check(services)
+    assert "FAILED  use: Cannot publish at the broker" in tool.output, tool.output
+    own_node.ctl("set_vm_memory_high_watermark", "0.9")
+    wait_until(lambda: "takes messages again" in meter.output, 20, "the broker to take messages")
+    own_node.pause()
+    sentence = f"Lost the broker at 127.0.0.1:{own_node.port}: it did not answer in time; look whether it runs."
+    wait_until(lambda: sentence in meter.output, 40, "a missed heartbeat")
+    own_node.resume()
+    wait_until(lambda: meter.output.count("Connected") == 2, 40, "a connection")
 
 
 def test_the_password_is_nowhere(world: World, services: Services) -> None:

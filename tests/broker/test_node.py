@@ -155,8 +155,9 @@ def test_spaces_in_tmpdir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     with_spaces = tmp_path / "a b"
     with_spaces.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(with_spaces))
-    with Node() as node:
-        assert " " not in str(node.directory)
+    node = Node()
+    assert " " not in str(node.directory)
+    node.close()
     assert list(with_spaces.iterdir()) == []
 
 

@@ -82,9 +82,10 @@ def workshop(suite: str, made: Path) -> Iterator[Workshop]:
 
 
 @pytest.fixture(scope="session")
-def machine(suite: str, suite_package: Path) -> Iterator[Machine]:
+def machine(suite: str, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine with a running RabbitMQ and the suite's own package installed."""
     with booted(suite) as machine:
+        suite_package = request.getfixturevalue("suite_package")  # it is built while the machine boots
         shutil.copy(suite_package, machine.root / "root/pvsim.deb")
         machine.run("cd && apt-get install -y ./pvsim.deb", timeout=180)
         machine.run(f"cp -a {CONFIGURATION} /root/as-installed")

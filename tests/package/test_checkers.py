@@ -22,7 +22,7 @@ OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-inf
 @pytest.fixture(scope="session")
 def checkers(workshop: Workshop) -> Workshop:
     """The workshop, with Debian's checkers installed after the package was built."""
-    workshop.run(f"apt-get install -y --no-install-recommends {CHECKERS}", 300)
+    workshop.run(f"apt-get update && apt-get install -y --no-install-recommends {CHECKERS}", 300)
     return workshop
 
 

@@ -81,7 +81,7 @@ def build_image(suite: str, checkout: Path) -> Path:
         with _unpacked(suite, bare_image(suite)) as workshop:
             shutil.copytree(checkout / "debian", workshop.path(f"{SOURCE}/debian"))
             workshop.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")  # it is thrown away
-            workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE} && rm -r {SOURCE}", 300)
+            workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE} && apt-get clean && rm -r {SOURCE}", 300)
             subprocess.run(["tar", "-C", workshop.root, "-cf", image, "."], check=True)
 
     return kept(CACHE / f"{suite}-build-{key}.tar", make)

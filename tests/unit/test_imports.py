@@ -13,7 +13,8 @@ PACKAGE = Path(pvsim.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 ONLY_IN = {
     "pika": {
-        f"broker/{name}.py" for name in ("connection", "pika_private", "publishing", "queues", "trial", "trouble")
+        f"broker/{name}.py"
+        for name in ("connection", "live", "pika_private", "publishing", "queues", "trial", "trouble")
     },
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},
