@@ -29,6 +29,7 @@ from pvsim.metrics import MetricsFile
 
 UMASK = 0o027  # the group may read day files, others may not
 _SLOW_START_S = 3  # after which a start says how far it is
+_SAID_EVERY_S = 10
 _EXTENSION_S = 60  # for which systemd goes on waiting from then
 OTHER_FILES = 64  # that a service has open besides those that it asks for
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -137,7 +138,7 @@ class Starting:
     def __call__(self, text: str) -> None:
         if time.monotonic() < self._next_s:
             return
-        self._next_s = time.monotonic() + _SLOW_START_S
+        self._next_s = time.monotonic() + _SAID_EVERY_S
         log.info("Starting: %s.", text)
         if os.environ.get("NOTIFY_SOCKET"):
             from sdnotify import SystemdNotifier

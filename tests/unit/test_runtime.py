@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import pty
 import select
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pvsim import __version__
+from pvsim import __version__, runtime
 from pvsim.runtime import Host
 
 # A service that does what its options say, then waits for a signal without ever looking at the clock.
@@ -485,3 +486,18 @@ def test_detached_fails(tmp_path: Path) -> None:
         assert (status, text.splitlines()[-1]) == (78, "pvsim-example: Bad → thing.")
     status, text = run(*detach, "--serve", "os._exit(5)")
     assert (status, text.splitlines()[-1]) == (1, "The service ended before it was ready.")
+
+
+def test_a_slow_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """systemd is told how far it is, and to wait on; a quick start says nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, caplog.at_level(logging.INFO):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        runtime.Starting()("reading x.csv, 1 % of 9 MB")
+        assert not caplog.text
+        monkeypatch.setattr(runtime, "_SLOW_START_S", 0)
+        runtime.Starting()("reading x.csv, 2 % of 9 MB")
+        told = systemd.recv(4096).decode()
+    assert told == "STATUS=Starting: reading x.csv, 2 % of 9 MB\nEXTEND_TIMEOUT_USEC=60000000"
+    assert "Starting: reading x.csv, 2 % of 9 MB." in caplog.text
