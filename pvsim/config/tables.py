@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _time_format(text: str) -> str:
     right = "one such as %d.%m.%Y %H:%M, with year, month and day (see strptime in Python), or %s for epoch seconds"
     try:
         parsed = datetime.strptime(_SAMPLE.replace(tzinfo=UTC).strftime(text), text)  # noqa: DTZ007 - it tells no zone
-    except ValueError:
+    except (ValueError, re.error):  # the same directive twice
         raise ValueError(right) from None
     has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
     if parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
