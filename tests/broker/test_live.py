@@ -83,6 +83,32 @@ def test_copies_are_the_rows_of_the_file(node: Node, services: Services) -> None
         assert {given.routing_key for given, _, _ in one.take()} == {"pvsim.Meter_1"}
 
 
+def test_pvsim_watch_takes_nothing_away(own_node: Node, services: Services) -> None:
+    """It prints rows of the file, goes on when the broker comes back, and leaves no queue and no gap."""
+    services.meter(own_node)
+    services.pv(own_node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    watch = services.start("pvsim.tools", "watch", "-conf", "broker.ini", "--csv", "--rows", "12", "Meter_0")
+    wait_until(lambda: watch.output.count("\nMeter_0,") >= 3, 30, "rows to be shown")
+    own_node.restart()
+    assert watch.wait(90) == 0
+    shown = {line.rpartition(",")[0] for line in watch.output.splitlines() if line.startswith("Meter_0,")}
+    assert len(shown) == 12
+    assert shown <= {",".join(row) for row in services.rows("Meter_0")}
+    assert "Trying again until it works." in watch.output
+    times = services.times("Meter_0")
+    assert times == list(range(int(times[0]), int(times[-1]) + 1))
+    assert own_node.ctl("list_queues", "name", "--no-table-headers").split() == ["Meter_0"]
+
+
+def test_pvsim_watch_says_why_it_cannot(node: Node, services: Services) -> None:
+    """A login that is refused, from the start."""
+    services.start("pvsim.meter", *services._configure(node, "password = wrong\n"), "--help").wait()
+    watch = services.start("pvsim.tools", "watch", "-conf", "broker.ini")
+    assert watch.wait(30) == 1
+    assert "pvsim watch: Refused login as 'guest'" in watch.output
+
+
 def test_what_is_old_is_not_copied(node: Node, services: Services, amqp: Amqp) -> None:
     """A meter that catches up has rows, and copies none of them but for the last moment's."""
     now_s = int(time.time())
