@@ -14,7 +14,9 @@ from typing import Any
 import pika
 import pytest
 
-from pvsim.broker.live import NAME
+from pvsim.broker import Copy, LiveLink, Loop, pika_private
+from pvsim.broker.live import MOST_UNSENT, NAME
+from pvsim.config import Address, BrokerSettings
 from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import Amqp, Services, wait_until, wait_until_acknowledged
@@ -182,6 +184,31 @@ def test_a_broker_without_memory_still_has_rows_acknowledged(own_node: Node, ser
     pv.process.send_signal(signal.SIGCONT)
     services.wait_for_rows("Meter_0", 200)
     wait_until_acknowledged(own_node, "Meter_0")
+
+
+def test_copies_that_the_broker_does_not_take_are_dropped(own_node: Node) -> None:
+    """It is frozen: what waits for its socket stays bounded, and copies go on afterwards."""
+    address, loop = Address(own_node.host, own_node.port), Loop()
+    link = LiveLink(BrokerSettings(addresses=(address,)), loop)
+    batch = [Copy("pvsim.M", b"x" * 400)] * 100
+    unsent, sent = [0], [0]
+
+    def send() -> None:
+        sent.append(link.send(batch, address))
+        if len(sent) == 100:
+            own_node.pause()
+        if len(sent) == 500:
+            own_node.resume()
+        if link._connection.is_open:
+            unsent.append(pika_private.unsent_bytes(link._connection))
+        loop.later(0.01, send if len(sent) < 600 else loop.stop)
+
+    send()
+    loop.run()
+    link.close()
+    assert 0 in sent[200:500]
+    assert max(unsent) < MOST_UNSENT + 100 * 500
+    assert sent[-1] == 100
 
 
 def test_the_figures_are_as_prometheus_wants_them(node: Node, services: Services) -> None:
