@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from pvsim import runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.errors import BrokerError
 from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
 from pvsim.meter.progressfiles import ProgressFile
+from pvsim.meter.readers import Readers
 from pvsim.meter.tracks import Tracks, power_of
 from pvsim.metrics import PERIOD_S
 from pvsim.reading import shown_ids
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pvsim.meter")
 
-SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
+SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
 EARLY_S = 0.0012  # before a reading is due
 AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
@@ -48,10 +50,12 @@ class Service:
         self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
         self._figures = MeterFigures()
         self._stop_ns: int | None = None
-        self._began_s = time.monotonic()
-        self._first_ns = options.timeline.start_ns or now_ns
-        self._has_bar = self._timeline.end_ns is not None and sys.stderr.isatty()
+        self._bar: Bar | None = None
+        if self._timeline.end_ns is not None and sys.stderr.isatty():
+            self._bar = Bar(options.timeline.start_ns or now_ns, self._timeline.end_ns)
         self._goes_on_ns: int | None = None  # when, because the clock was ahead
+        self._readers = Readers([*options.meters], self._broker) if self._timeline.is_history else None
+        self._patience = Patience(options.timeout_s, time.monotonic())
 
     def run(self) -> None:
         """Work until a signal says stop."""
@@ -68,17 +72,23 @@ class Service:
             self._every(PERIOD_S, self._write_metrics)
         if self._timeline.end_ns is not None:
             self._every(END_S, self._look_for_the_end)
+        if self._readers:
+            self._every(LOOK_S, self._readers.look)
         self._host.ready()
         self._loop.run()
+        if self._patience.reason:
+            raise BrokerError(self._patience.reason)
 
     # --- what the broker tells
 
     def on_up(self) -> None:
         """Connected."""
+        self._patience.on_up()
         self.fleet.up()
 
     def on_down(self) -> None:
         """Not connected."""
+        self._patience.on_down(time.monotonic())
         self.fleet.down()
         if self._stop_ns is not None:
             self._finish()
@@ -122,6 +132,8 @@ class Service:
         if self._stop_ns is None:
             self._look_at_the_clock(now_ns)
             self._host.status(self._status())
+            if self._patience.is_over(time.monotonic()) and not self._patience.reason:
+                self._give_up()
         self._host.alive()
 
     def _look_at_the_clock(self, now_ns: int) -> None:
@@ -144,8 +156,8 @@ class Service:
     def _look_for_the_end(self) -> None:
         """There is one: when all up to it is due and confirmed, nothing is left to do."""
         now_ns = self._clock()
-        if self._has_bar:
-            self._show_bar()
+        if self._bar:
+            self._bar.show(self.fleet)
         if self._stop_ns is not None or not self._timeline.is_over(now_ns):
             return
         if not self.fleet.is_last_call:
@@ -155,22 +167,17 @@ class Service:
             self._stop_ns = now_ns
             self._host.stopping()
             log.info("All readings asked for are confirmed, %d of them by this run.", self.fleet.confirmed)
+            if self._readers:
+                self._readers.tell()
             self._finish()
-
-    def _show_bar(self) -> None:
-        first_ns, end_ns = self._first_ns, self._timeline.end_ns
-        tracks = [meter.track for meter in self.fleet.meters]
-        assert end_ns is not None
-        done_ns = sum(max(0, min(track.confirmed_ns + 1, end_ns) - first_ns) for track in tracks)
-        share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(tracks)))
-        text = bar(share, self.fleet.confirmed, time.monotonic() - self._began_s)
-        print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     def _status(self) -> str:
         self._count()
         parts = [self._figures.status(self.fleet.meters[0].meter_id)]
         if self._goes_on_ns is not None:
             parts.append(self._why_it_waits())
+        if self._readers and self._readers.missing:
+            parts.append(self._readers.missing)
         return f"{', '.join(parts)}; {self._broker.state}"
 
     def _count(self) -> None:
@@ -204,12 +211,62 @@ class Service:
         else:
             self._loop.later(0.01, partial(self._wait_until_done, deadline))
 
+    def _give_up(self) -> None:
+        """It was not told to stop, so its progress does not say so."""
+        self._patience.end(self._broker.trouble)
+        self._tracks.save()
+        self._broker.close(self._loop.stop)
+
     def _finish(self) -> None:
         assert self._stop_ns is not None
         for meter in self.fleet.meters:
             meter.track.stop(self._stop_ns)
         self._tracks.save()
         self._broker.close(self._loop.stop)
+
+
+class Patience:
+    """How long a service is without a broker before it gives up. `reason`: why it has."""
+
+    def __init__(self, timeout_s: float | None, now_s: float) -> None:
+        self.reason = ""
+        self._timeout_s = timeout_s
+        self._since_s: float | None = now_s
+
+    def on_up(self) -> None:
+        """There is a connection."""
+        self._since_s = None
+
+    def on_down(self, now_s: float) -> None:
+        """There is none."""
+        if self._since_s is None:
+            self._since_s = now_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether it has been long enough."""
+        return self._timeout_s is not None and self._since_s is not None and now_s - self._since_s > self._timeout_s
+
+    def end(self, trouble: str) -> None:
+        """Give up because of this trouble."""
+        sentence, _, _ = trouble.partition(" Next try ")
+        self.reason = f"Gave up after {self._timeout_s:g} s without a broker (--timeout). {sentence}"
+
+
+class Bar:
+    """How far a history has come, on a terminal."""
+
+    def __init__(self, first_ns: int, end_ns: int) -> None:
+        self._first_ns = first_ns
+        self._end_ns = end_ns
+        self._began_s = time.monotonic()
+
+    def show(self, fleet: Fleet) -> None:
+        """Draw it anew."""
+        first_ns, end_ns, meters = self._first_ns, self._end_ns, fleet.meters
+        done_ns = sum(max(0, min(meter.track.confirmed_ns + 1, end_ns) - first_ns) for meter in meters)
+        share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(meters)))
+        text = bar(share, fleet.confirmed, time.monotonic() - self._began_s)
+        print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
 
 def _progress_file(options: Options) -> ProgressFile | None:

@@ -63,6 +63,11 @@ class Intake:
         return sum(source.phase is Phase.STANDBY for source in self._sources.values())
 
     @property
+    def consumed(self) -> list[str]:
+        """The queues whose messages come to us, if there are any."""
+        return [source.queue for source in self._sources.values() if source.phase is Phase.CONSUMED]
+
+    @property
     def troubles(self) -> list[str]:
         """Why queues are not consumed, a sentence each."""
         return [source.trouble for source in self._sources.values() if source.trouble]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ FEW_FILES = (
     "%d meters, but only %d of their files may be open at a time, so rows take longer: "
     "raise LimitNOFILE (ulimit -Hn), or run fewer meters in one process."
 )
-TICK_S = 1.0
+TICK_S, QUIET_S = 1.0, 5.0
 
 
 class Service:
@@ -53,6 +54,8 @@ class Service:
         self._clock = clock
         self._figures = PvFigures()
         self._live = Live(LiveLink(options.broker, self._loop), clock) if options.live else None
+        self._unheard = set(options.meters)  # meters of which no message has come yet
+        self._up_s = math.inf  # since when there is a connection
         self._is_stopping = False
 
     def run(self) -> None:
@@ -70,16 +73,19 @@ class Service:
 
     def on_up(self) -> None:
         """Connected."""
+        self._up_s = time.monotonic()
         self._intake.up(self._recorder.waiting)
 
     def on_down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
+        self._up_s = math.inf
         self._intake.down()
         self._recorder.down()
         self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """A message of a meter."""
+        self._unheard.discard(delivery.queue)
         self._intake.on_delivery(delivery.queue)
         self._recorder.deliver(delivery)
 
@@ -126,7 +132,10 @@ class Service:
 
     def _status(self) -> str:
         self._count()
-        return f"{self._figures.status(next(iter(self._meters)))}; {self._broker.state}"
+        parts = [self._figures.status(next(iter(self._meters)))]
+        if unheard := self._what_has_not_come():
+            parts.append(unheard)
+        return f"{', '.join(parts)}; {self._broker.state}"
 
     def _count(self) -> None:
         self._figures.update(self._broker, self._recorder, self._intake, self._set_aside)
@@ -138,6 +147,14 @@ class Service:
         self._count()
         self._host.metrics_file.write(self._figures)
         self._loop.later(PERIOD_S, self._write_metrics)
+
+    def _what_has_not_come(self) -> str:
+        if not self._unheard or time.monotonic() < self._up_s + QUIET_S:
+            return ""
+        ids = [meter_id for meter_id in self._intake.consumed if meter_id in self._unheard]
+        if len(ids) > 1:
+            return f"no reading of {len(ids)} meters yet ({ids[0]} and more): are meters of these names running?"
+        return f"no reading of {ids[0]} yet: is a meter of that name running?" if ids else ""
 
     def _on_wake(self) -> None:
         self._host.drain_wake()

@@ -134,8 +134,8 @@ class World:
         }
 
     def on_commit(self, duration_s: float) -> None:
-        """A commit is over."""
-        assert duration_s >= 0
+        """A commit is over, and was not long."""
+        assert 0 <= duration_s < LONGEST_WRITE_S + 2 * READING_S
 
     # what happens
 
