@@ -68,7 +68,12 @@ def of_pvlib(place: Place, tilt: float, azimuth: float) -> Any:
             solar_position=sun)["airmass_relative"], model="perez",
     )  # fmt: skip
     incidence = pvlib.irradiance.aoi(tilt, azimuth, zenith, sun_azimuth)
-    light = parts["poa_direct"] * pvlib.iam.physical(incidence) + parts["poa_diffuse"].fillna(0)
+    diffuse = pvlib.iam.marion_diffuse("physical", tilt)
+    light = (
+        parts["poa_direct"] * pvlib.iam.physical(incidence)
+        + parts["poa_sky_diffuse"].fillna(0) * diffuse["sky"]
+        + parts["poa_ground_diffuse"].fillna(0) * (diffuse["ground"] if tilt else 0)
+    )
     cell = pvlib.temperature.sapm_cell(light, 20, 1, -3.56, -0.075, 3)
     dc = pvlib.pvsystem.pvwatts_dc(light, cell, 1000, -0.004) * (1 - 0.1408)
     return pvlib.inverter.pvwatts(dc, 1000 / 0.96).clip(lower=0).fillna(0)
