@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import cos, radians, sqrt
 
@@ -128,7 +129,7 @@ def layer(seed: int, number: int, north_m: float, steps: int, weight: float) -> 
     right = fractions(seed, f"{row + 1:.0f}", f"clouds {number}")
     scale = weight * sqrt(12) / sqrt((1 - part) ** 2 + part**2)
     of_left, of_right, middle = scale * (1 - part), scale * part, scale * 0.5
-    ease = [(place / steps) ** 2 * (3 - 2 * place / steps) for place in range(steps)]
+    ease = _ease(steps)
     at: int | None = None
     low, high = 0.0, 0.0
 
@@ -144,3 +145,9 @@ def layer(seed: int, number: int, north_m: float, steps: int, weight: float) -> 
         return low + (high - low) * ease[place]
 
     return value
+
+
+@lru_cache(maxsize=8)
+def _ease(steps: int) -> tuple[float, ...]:
+    """How far from one node to the next, level at both."""
+    return tuple((place / steps) ** 2 * (3 - 2 * place / steps) for place in range(steps))

@@ -290,6 +290,7 @@ def beam_share(index: float) -> float:
     """
     if index >= 1:
         return 1.0
-    place, part = divmod(index * _SHARE_STEPS, 1)
-    low, high = _BEAM_SHARES[int(place)], _BEAM_SHARES[int(place) + 1]
-    return low + (high - low) * part
+    steps = index * _SHARE_STEPS
+    place = int(steps)
+    low = _BEAM_SHARES[place]
+    return low + (_BEAM_SHARES[place + 1] - low) * (steps - place)

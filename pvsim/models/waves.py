@@ -62,15 +62,18 @@ def _normals(one: float, two: float) -> tuple[float, float]:
     return far * cos(2 * pi * two), far * sin(2 * pi * two)
 
 
-def waves(seed: int, purpose: str, rhythm: Rhythm, latitude: float, longitude: float) -> Callable[[float], float]:
-    """A function of hours since 1970: the state of the weather at this place."""
+@lru_cache(maxsize=256)
+def _at(seed: int, purpose: str, rhythm: Rhythm, latitude: float, longitude: float) -> tuple[tuple[float, float], ...]:
+    """Radians an hour and radians at the start, of each wave at this place; places are shared by many meters."""
     north, east = radians(latitude), radians(longitude)
-    x, y, z = (
-        _EARTH_KM * each for each in (cos(north) * cos(east), cos(north) * sin(east), sin(north))
-    )  # fmt: skip
-    here = [
+    x, y, z = (_EARTH_KM * each for each in (cos(north) * cos(east), cos(north) * sin(east), sin(north)))
+    return tuple(
         (wave.per_hour, round(wave.start + wave.per_km[0] * x + wave.per_km[1] * y + wave.per_km[2] * z, 9))
         for wave in _waves(seed, purpose, rhythm)
-    ]
-    scale = sqrt(2 / _WAVES)
+    )
+
+
+def waves(seed: int, purpose: str, rhythm: Rhythm, latitude: float, longitude: float) -> Callable[[float], float]:
+    """A function of hours since 1970: the state of the weather at this place."""
+    here, scale = _at(seed, purpose, rhythm, latitude, longitude), sqrt(2 / _WAVES)
     return lambda hour: round(scale * sum(cos(speed * hour + phase) for speed, phase in here), 6)
