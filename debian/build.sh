@@ -29,6 +29,7 @@ mkdir "$temporary/pvsim"
 tar -c --exclude=./.git --exclude=./.venv --exclude=./pvsim.deb --exclude=__pycache__ . | tar -x -C "$temporary/pvsim"
 quietly env -C "$temporary/pvsim" dpkg-buildpackage -us -uc -b
 
-mv "$temporary"/pvsim_*_all.deb pvsim.deb
-chown --reference=debian/control pvsim.deb 2>/dev/null || :
+# The checkout may be somebody else's: a link that stands there is replaced, and nothing is done to what it names.
+chown --reference=debian/control "$temporary"/pvsim_*_all.deb 2>/dev/null || :
+mv -fT "$temporary"/pvsim_*_all.deb pvsim.deb
 say "Built: $PWD/pvsim.deb"

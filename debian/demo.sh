@@ -9,6 +9,7 @@ set -eu
 
 ROWS=10         # to show
 PATIENCE=120    # seconds; a broker that has just been installed takes a while to start
+socket=/etc/systemd/system/epmd.socket.d
 
 cd "$(dirname "$0")/.."
 program=debian/demo.sh
@@ -38,11 +39,54 @@ show_rows() {
     [ "$shown" -gt 0 ]
 }
 
+# RabbitMQ is to have its port. Whoever else has it is named before anything is installed.
+look_at_port() {
+    [ -d /run/systemd/system ] && ! systemctl is-active --quiet rabbitmq-server || return 0
+    taken=$(ss -Hltnp 'sport = :5672' 2>/dev/null | head -n 1)
+    [ -z "$taken" ] || fail "port 5672, where RabbitMQ is to listen, is taken by $(echo "$taken" |
+        sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1, process \2/p' | grep . || echo 'somebody'); end that first.
+    To use a broker that runs there: sh debian/build.sh, sudo apt-get install --no-install-recommends ./pvsim.deb, and
+    look at /etc/pvsim/broker.ini"
+}
+
+# RabbitMQ as Debian installs it listens on all addresses of a machine, on three ports. A broker that comes with this
+# demo is for this machine alone; one that is there already stays as it is.
+keep_broker_local() {
+    if [ -e /etc/rabbitmq ] || [ -e /var/lib/rabbitmq ]; then
+        say 'RabbitMQ is here already, and keeps its configuration. README says how to have it listen on this machine alone.'
+        return
+    fi
+    mkdir -p /etc/rabbitmq "$socket"
+    cat >/etc/rabbitmq/rabbitmq-env.conf <<'END'
+# Written by pvsim's demo.sh: the broker, its node and epmd listen on this machine alone. A broker for other machines
+# needs none of these lines, users with passwords of their own, and TLS.
+NODENAME=rabbit@localhost
+NODE_IP_ADDRESS=127.0.0.1
+SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
+export ERL_EPMD_ADDRESS=127.0.0.1
+END
+    printf '# The same for epmd.\n[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\n' >"$socket/pvsim-demo.conf"
+    say "RabbitMQ comes with this demo, and is to listen on this machine alone; what says so, for you to change:
+   /etc/rabbitmq/rabbitmq-env.conf
+   $socket/pvsim-demo.conf"
+}
+
+# What is wrong with the broker is said at once, and not when no row has come for a long time.
+look_at_broker() {
+    for _ in $(seq 10); do
+        ! pvsim check >"$temporary/check" 2>&1 || return 0
+        sleep 1
+    done
+    cat "$temporary/check" >&2
+    fail 'pvsim check, above, says what is wrong with the broker'
+}
+
 with_systemd() {
     if systemctl cat rabbitmq-server.service >/dev/null 2>&1; then
         say 'Making sure that the broker runs: systemctl start rabbitmq-server'
         quietly systemctl start rabbitmq-server
     fi
+    look_at_broker
     say 'Starting the meter (the installation does that as well, where it may) and the PV system beside it:
    systemctl start pvsim-meter pvsim-pv@Meter_0'
     quietly systemctl start pvsim-meter pvsim-pv@Meter_0
@@ -87,8 +131,10 @@ trap 'exit 130' INT TERM
 
 say 'This builds the package from this checkout, installs it with RabbitMQ beside it, and shows it working. How to
    remove it all is said at the end.'
+look_at_port
 sh debian/build.sh
 
+keep_broker_local
 say 'Installing it: apt install ./pvsim.deb (with the broker that it recommends, rabbitmq-server)'
 quietly apt-get install -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef \
     -o Dpkg::Options::=--force-confold --reinstall --install-recommends ./pvsim.deb
@@ -99,3 +145,4 @@ cat <<END
                            (the data in /var/lib/pvsim too, and all that was installed for it and that no other
                            package needs: apt shows the list and asks)
 END
+[ ! -e "$socket/pvsim-demo.conf" ] || echo "                           sudo rm -r $socket"

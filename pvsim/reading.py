@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
 from pvsim.errors import IdError, NotAReading
@@ -20,6 +22,11 @@ END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have n
 MAX_POWER_W = Decimal(10**12)
 _MAX_MILLIWATTS = 10**15
 MAX_BODY_BYTES = 4 * 2**20
+# What one message may bring: each day is a file to open (half a millisecond) and to sync. The largest that pvsim sends
+# as configured by default has 1,000 readings, and a day each at the longest interval.
+MAX_READINGS = 20_000
+MAX_DAYS = 1_000
+DAY_NS = 86_400 * SECOND_NS
 JSON, NDJSON = "application/json", "application/x-ndjson"
 REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
 
@@ -113,24 +120,50 @@ def fixed_text(scaled: int, decimals: int) -> str:
     return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
 
 
-_THOUSANDTHS = [fixed_text(each, 3)[1:] for each in range(1000)]  # "", ".001", …, ".999"
-_PADDED = [f".{each:03}" for each in range(1000)]
+def power_text(scaled: int, decimals: int) -> str:
+    """The same, always with a decimal point: (8000000, 3) is 8000.0.
+
+    Readers that guess a column's type from its first rows would take a night of 0 for integers.
+    """
+    text = fixed_text(scaled, decimals)
+    return text if "." in text else f"{text}.0"
+
+
+_THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
+_PADDED = [f"{each:03}" for each in range(1000)]
+_TAILS = [text.rstrip("0") for text in _PADDED]  # "", "001", "002", …, "01", …
+_PARTS = {text[1:]: number for number, text in enumerate(_THOUSANDTHS)}
+_FEW = 100  # numbers; for more it pays to have a table
+
+
+@cache
+def _kilowatts() -> list[str]:
+    """ "0.000", "0.001", …, to which what follows is added; it takes some 100 kB, and only history needs it."""
+    return [f"{each // 1000}.{_PADDED[each % 1000]}" for each in range(2**13)]
 
 
 def watts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with three decimals of each."""
+    """`power_text` with three decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 3) for each in milliwatts]
+        return [power_text(each, 3) for each in milliwatts]
     return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
 
 
 def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`fixed_text` with six decimals of each."""
+    """`power_text` with six decimals of each."""
     if min(milliwatts, default=0) < 0:
-        return [fixed_text(each, 6) for each in milliwatts]
+        return [power_text(each, 6) for each in milliwatts]
+    if len(milliwatts) < _FEW or max(milliwatts) >= 1000 * 2**13:
+        return [
+            f"{each // 1_000_000}.{_PADDED[each // 1000 % 1000]}{_TAILS[tail]}"
+            if (tail := each % 1000)
+            else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
+            for each in milliwatts
+        ]
+    heads, tails = _kilowatts(), _TAILS
     return [
-        f"{each // 1_000_000}{_PADDED[each // 1000 % 1000]}{_THOUSANDTHS[each % 1000][1:]}"
-        if each % 1000
+        heads[each // 1000] + tails[tail]
+        if (tail := each % 1000)
         else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
         for each in milliwatts
     ]
@@ -138,15 +171,34 @@ def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
 
 def times_texts(times_ns: Sequence[int]) -> list[str]:
     """`time_text` of each."""
+    if isinstance(times_ns, range) and not (times_ns.start % SECOND_NS or times_ns.step % SECOND_NS):
+        start, step = times_ns.start // SECOND_NS, times_ns.step // SECOND_NS
+        return _seconds_texts(range(start, start + step * len(times_ns), step))
     return [time_text(each) if each % SECOND_NS else str(each // SECOND_NS) for each in times_ns]
 
 
+def _seconds_texts(seconds: range) -> list[str]:
+    """`str` of each, not negative and ascending: a thousand of them have the same digits but for the last three."""
+    if len(seconds) < _FEW or seconds.step > 100 or seconds.start < 1000:
+        return list(map(str, seconds))
+    texts: list[str] = []
+    while seconds:
+        head, first = divmod(seconds.start, 1000)
+        tails = _PADDED[first : first + len(seconds) * seconds.step : seconds.step]
+        digits = str(head)
+        texts += [digits + tail for tail in tails]
+        seconds = seconds[len(tails) :]
+    return texts
+
+
 def decimal_text(value: Decimal) -> str:
-    """The shortest exact plain text of a finite number: no exponent, no trailing zeros, no minus zero."""
+    """The shortest exact plain text of a finite number with a decimal point: no exponent, no minus zero."""
     text = f"{value:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    if text == "-0":
+        return "0.0"
+    return text if "." in text else f"{text}.0"
 
 
 def time_text(time_ns: int) -> str:
@@ -169,9 +221,13 @@ def encode(meter_id: str, instants_ns: Sequence[int], milliwatts: Sequence[int])
 
 def encode_block(meter_id: str, readings: Block) -> bytes:
     """The same of a block."""
+    return _body_text(meter_id, readings.powers, readings.times).encode()
+
+
+def _body_text(meter_id: str, powers: Sequence[str], times: Sequence[str]) -> str:
     start = _START % meter_id
-    columns = zip(readings.powers, readings.times, strict=True)
-    return "\n".join([f"{start}{power}{_MIDDLE}{time}{_END}" for power, time in columns]).encode()
+    pairs = map(_MIDDLE.join, zip(powers, times, strict=True))
+    return f"{start}{f'{_END}{chr(10)}{start}'.join(pairs)}{_END}"
 
 
 def content_type(readings: int) -> str:
@@ -182,28 +238,70 @@ def content_type(readings: int) -> str:
 def decode_block(body: bytes, queue: str) -> Block | None:
     """The readings in a body that is, byte for byte, what `encode` writes for `queue`; None for any other body.
 
-    The numbers are guessed as if it were, and then encoded: the same bytes prove them right.
+    All but digits is thrown away, as if it were such a body, and put around them again: the same text proves that it
+    was. Each number has to look as it would be written.
     """
     if len(body) > MAX_BODY_BYTES:
         return None
-    start = _START % queue
-    text = body.decode("latin-1")[len(start) : -len(_END)]
-    cells = text.replace(f"{_END}\n{start}", "\n").replace(_MIDDLE, "\n").split("\n")
+    cells = body.translate(_COMMAS, _NO_DIGITS).decode("latin-1").split(",")
+    at, columns = 1 + queue.count("."), 4 + queue.count(".")
+    wholes, parts, times = (cells[each::columns] for each in range(at, at + 3))
+    if not len(wholes) == len(parts) == len(times):
+        return None
+    powers = list(map(".".join, zip(wholes, parts, strict=True)))
+    if not powers or _body_text(queue, powers, times) != body.decode("latin-1"):
+        return None
+    times_ns, milliwatts = _whole_seconds_ns(times), _watts(wholes, parts) or _any_watts(powers)
+    if times_ns is None or milliwatts is None or not _are_in_bounds(times_ns):
+        return None
+    return Block(times_ns, milliwatts, times, powers)
+
+
+_COMMAS = bytes.maketrans(b"\n.", b",,")
+_NO_DIGITS = b'{}": _' + string.ascii_letters.encode()
+
+
+def _watts(wholes: Sequence[str], parts: Sequence[str]) -> list[int] | None:
+    """The mW of powers before and after their points, where they are no less than 0 and as they would be written."""
     try:
-        milliwatts = [round(1000 * value) for value in map(float, cells[::2])]
-        times_ns = [second * SECOND_NS for second in map(int, cells[1::2])]
+        watts, rest = list(map(int, wholes)), map(_PARTS.__getitem__, parts)
+        milliwatts = [1000 * each + part for each, part in zip(watts, rest, strict=True)]
+    except (KeyError, ValueError):
+        return None
+    is_right = list(map(str, watts)) == wholes and min(watts) >= 0 and max(milliwatts) <= _MAX_MILLIWATTS
+    return milliwatts if is_right else None
+
+
+def _any_watts(powers: Sequence[str]) -> list[int] | None:
+    """The mW of any powers that `watts_texts` writes, else None."""
+    try:
+        milliwatts = [round(1000 * value) for value in map(float, powers)]
     except (ValueError, OverflowError):
         return None
-    is_in_range = (
-        len(times_ns) == len(milliwatts)
-        and min(times_ns) >= 0
-        and max(times_ns) < END_NS
-        and max(map(abs, milliwatts)) <= _MAX_MILLIWATTS
-    )
-    if not is_in_range:
+    is_right = max(map(abs, milliwatts)) <= _MAX_MILLIWATTS and watts_texts(milliwatts) == powers
+    return milliwatts if is_right else None
+
+
+def _whole_seconds_ns(times: Sequence[str]) -> Sequence[int] | None:
+    """The instants of times that `times_texts` writes, whole seconds, else None; mostly an arithmetic progression."""
+    try:
+        first, step = int(times[0]), int(times[1]) - int(times[0]) if len(times) > 1 else 1
+        if first >= 0 and step > 0:
+            seconds = range(first, first + step * len(times), step)
+            if _seconds_texts(seconds) == times:
+                return range(first * SECOND_NS, seconds.stop * SECOND_NS, step * SECOND_NS)
+        others = list(map(int, times))
+    except ValueError:
         return None
-    readings = block(times_ns, milliwatts)
-    return readings if encode_block(queue, readings) == body else None
+    return [each * SECOND_NS for each in others] if list(map(str, others)) == times else None
+
+
+def _are_in_bounds(times_ns: Sequence[int]) -> bool:
+    """Whether these, of one message, are of years that there are, and neither too many nor of too many days."""
+    is_regular = isinstance(times_ns, range)
+    first_ns, last_ns = (times_ns[0], times_ns[-1]) if is_regular else (min(times_ns), max(times_ns))
+    are_of_few_days = len(times_ns) <= MAX_DAYS or last_ns - first_ns < (MAX_DAYS - 1) * DAY_NS
+    return first_ns >= 0 and last_ns < END_NS and len(times_ns) <= MAX_READINGS and are_of_few_days
 
 
 def decode(body: bytes, queue: str) -> list[Reading]:
@@ -220,7 +318,18 @@ def decode(body: bytes, queue: str) -> list[Reading]:
         raise NotAReading(f"not JSON: {error}"[:200]) from None
     if not objects:
         raise NotAReading("an empty body")
-    return [_reading(each, queue) for each in objects]
+    if len(objects) > MAX_READINGS:
+        raise NotAReading(f"more than {MAX_READINGS:,} readings, the most in one message")
+    readings = [_reading(each, queue) for each in objects]
+    days = len({each.time_ns // DAY_NS for each in readings})
+    if days > MAX_DAYS:
+        raise NotAReading(f"readings of {days:,} days; {MAX_DAYS:,} are the most in one message")
+    return readings
+
+
+def most_readings(interval_ns: int) -> int:
+    """How many readings of this interval fit into one message, whose times a fault may shift by a day and two more."""
+    return min(MAX_READINGS, (MAX_DAYS - 3) * DAY_NS // interval_ns)
 
 
 def _objects(text: str) -> list[Any]:
@@ -236,9 +345,9 @@ def _objects(text: str) -> list[Any]:
 
 
 def _values(text: str) -> list[Any]:
-    values = []
+    values: list[Any] = []
     at = _next(text, 0)
-    while at < len(text):
+    while at < len(text) and len(values) <= MAX_READINGS:
         value, end = _DECODER.raw_decode(text, at)
         values.append(value)
         at = _next(text, end)

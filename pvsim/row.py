@@ -1,7 +1,8 @@
 """One row of a day file: a reading, the PV power at its instant, and their sum, as a line of CSV.
 
-A row's text is canonical (shortest exact decimals), so rows are compared as text: within a day, the order of
-text is the order of time (but for the days on which epoch seconds get one more digit; they are only slower).
+A row's text is canonical (shortest exact decimals with a decimal point), so rows are compared as text: within a day,
+the order of text is the order of time (but for the days on which epoch seconds get one more digit; they are only
+slower). Rows in the older form, in which a whole number had no point, are rows, too, and of the same readings.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from pvsim.reading import (
     Block,
     Reading,
     decimal_text,
-    fixed_text,
     kilowatts_texts,
+    power_text,
     time_text,
     watts_texts,
 )
 
 HEADER = "meter_id,time_s,meter_power_value_w,pv_power_value_kw,sum_meter_pv_w"
+_COLUMNS = HEADER.count(",") + 1
 _EXACT = Context(prec=200, traps=[Inexact])
-_NUMBER = r"(?!-0(?:,|$))-?(?:0|[1-9]\d{0,29})(?:\.\d{0,39}[1-9])?"
+_NUMBER = r"(?!-0(?:\.0)?(?:,|$))-?(?:0|[1-9]\d{0,29})(?:\.(?:0|\d{0,39}[1-9]))?"
+_KILOWATTS = r"(?!-0(?:\.0)?,)-?(?:0|[1-9]\d{0,19})(?:\.(?:0|\d{0,5}[1-9]))?"
 _ROW = re.compile(
     r"(?P<id>[^,\n]+),(?P<seconds>0|[1-9]\d{0,11})(?:\.(?P<part>\d{0,8}[1-9]))?,"
-    rf"(?P<power>{_NUMBER}),(?P<pv>(?!-0,)-?(?:0|[1-9]\d{{0,19}})(?:\.\d{{0,5}}[1-9])?),(?P<sum>{_NUMBER})",
+    rf"(?P<power>{_NUMBER}),(?P<pv>{_KILOWATTS}),(?P<sum>{_NUMBER})",
     re.ASCII,
 )
 
@@ -48,7 +51,7 @@ def format_row(reading: Reading, pv_milliwatts: int) -> str:
     """The line, without its newline, of a reading and the PV power at its instant. The sum is exact."""
     meter_id, time_ns, power_w = reading
     row_sum = decimal_text(sum_w(power_w, pv_milliwatts))
-    return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{fixed_text(pv_milliwatts, 6)},{row_sum}"
+    return f"{meter_id},{time_text(time_ns)},{decimal_text(power_w)},{power_text(pv_milliwatts, 6)},{row_sum}"
 
 
 def format_block(meter_id: str, readings: Block, pv_milliwatts: Sequence[int]) -> list[str]:
@@ -61,6 +64,23 @@ def format_block(meter_id: str, readings: Block, pv_milliwatts: Sequence[int]) -
 def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:
     """The power of meter and PV system together, in W, exactly."""
     return _EXACT.add(power_w, _EXACT.scaleb(Decimal(pv_milliwatts), -3))
+
+
+def reading_key(row: str) -> str:
+    """What tells one reading from another: the row up to and with the meter's power, without a last ".0".
+
+    Rows in the older form have powers such as 5 for 5.0. In either form a reading has the same key, and its row begins
+    with it; so what is less than a row's key is, as text, less than the row.
+    """
+    return row.rsplit(",", 2)[0].removesuffix(".0")
+
+
+def with_points(row: str) -> str:
+    """The row as it is written now; in the older form whole powers have no decimal point. Any other line as it is."""
+    cells = row.split(",")
+    if len(cells) != _COLUMNS or not is_row(row):
+        return row
+    return ",".join([*cells[:2], *(each if "." in each else f"{each}.0" for each in cells[2:])])
 
 
 def is_row(line: str) -> bool:

@@ -8,7 +8,6 @@ the service sees of all this. A signal handler sets a flag, and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
@@ -23,10 +22,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pvsim import __version__
+from pvsim import __version__, disk
 from pvsim.errors import ConfigError, PvsimError
+from pvsim.foreign import printable
+from pvsim.metrics import MetricsFile
 
 UMASK = 0o027  # the group may read day files, others may not
+_SLOW_START_S = 3  # after which a start says how far it is
+_EXTENSION_S = 60  # for which systemd goes on waiting from then
 OTHER_FILES = 64  # that a service has open besides those that it asks for
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
@@ -53,6 +56,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pid-file", type=Path, metavar="FILE", help="hold the process id there while running; refuse to start twice"
     )
+    parser.add_argument(
+        "--metrics-file",
+        type=MetricsFile.at,
+        metavar="FILE",
+        help="write figures for Prometheus there every 15 s, as node_exporter's textfile collector reads them",
+    )
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
 
 
@@ -76,7 +85,7 @@ def execute(
     if options.detach and options.pid_file is None:
         parser.error("--detach needs --pid-file FILE, to tell which process to stop later")
     _log_to_stderr(parser.prog, options.log_level)
-    host = Host()
+    host = Host(options.metrics_file)
     try:
         settings = prepare(options)
         pid_file = _PidFile(options.pid_file) if options.pid_file else None
@@ -86,7 +95,11 @@ def execute(
             host.leave_terminal()
         with _daemon_context(host, pid_file, options.detach, files(settings)), host:
             _log_from_inside(parser.prog, options.detach)
-            serve(settings, host)
+            try:
+                serve(settings, host)
+            finally:
+                if host.metrics_file:
+                    host.metrics_file.remove()
             _ignore_signals()
         _flush()
         return 0
@@ -111,8 +124,26 @@ def _fail(program: str, host: Host, error: Exception) -> int:
     else:
         status, sentence, traceback = 1, f"ended by an unexpected {type(error).__name__}: {error}", error
     logging.getLogger(program).error(sentence, exc_info=traceback)
-    host.tell_terminal(status, f"{program}: {sentence}\n")
+    host.tell_terminal(status, f"{program}: {printable(sentence)}\n")
     return status
+
+
+class Starting:
+    """Tells systemd, and the log, how far a start is that takes long: called with a sentence as often as one likes."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _SLOW_START_S
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + _SLOW_START_S
+        log.info("Starting: %s.", text)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            state = f"STATUS=Starting: {text}\nEXTEND_TIMEOUT_USEC={_EXTENSION_S * 10**6}"
+            SystemdNotifier().notify(state.encode(errors="replace").decode("latin-1"))
 
 
 class Host:
@@ -121,7 +152,8 @@ class Host:
     stop_requested = False  # SIGTERM or SIGINT has come
     wake_fd = -1  # readable when a signal has come
 
-    def __init__(self) -> None:
+    def __init__(self, metrics_file: MetricsFile | None = None) -> None:
+        self.metrics_file = metrics_file
         self.terminal: int | None = None  # a pipe to the command that waits there
         self._notifier: Any = None
         self._last_status = ""
@@ -170,7 +202,7 @@ class Host:
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; sent when it has changed."""
-        text = " ".join(text.split())[:1000]  # systemd ignores messages over 4096 bytes
+        text = printable(" ".join(text.split()))[:1000]  # systemd ignores messages over 4096 bytes
         if text != self._last_status:
             self._last_status = text
             self._notify(f"STATUS={text}")
@@ -293,19 +325,17 @@ class _PidFile:
 
 def _lock(path: Path) -> int:
     """Open and lock; PvsimError if a process holds it, ConfigError if it holds anything but a process id."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        text = os.read(descriptor, 32).strip() if _is_file(descriptor) else b"no file"
-        if text and not text.isdigit():
-            raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = f"process {text.decode()}" if text else "another process"
-            raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
-        if _is_at(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # who held it has just removed it
+    try:
+        descriptor = disk.open_alone(path, 0o644)
+    except disk.Held:
+        text = path.read_bytes()[:32].strip()
+        who = f"process {text.decode()}" if text.isdigit() else "another process"
+        raise PvsimError(f"{path} is held by {who}; stop that one first, or give another --pid-file.") from None
+    text = os.read(descriptor, 32).strip()
+    if text and not text.isdigit():
+        os.close(descriptor)
+        raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+    return descriptor
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -334,7 +364,7 @@ class _Lines(logging.Formatter):
         self._journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
-        text = record.message.replace("\n", "\\n")
+        text = printable(record.message)
         return text if self._journal else f"{self._program}: {self._mark(record)}{text}"
 
     def _mark(self, record: logging.LogRecord) -> str:
@@ -344,9 +374,24 @@ class _Lines(logging.Formatter):
         return f"{level}{record.name}: " if record.levelno == logging.DEBUG else level
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = _printable_lines(super().format(record))
         mark = f"<{_PRIORITIES.get(record.levelno, 6)}>" if self._journal else ""
         return mark + text.replace("\n", f"\n{mark}")
+
+
+class _Plain(logging.Formatter):
+    """For a handler that sends the priority itself."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable_lines(super().format(record))
+
+
+def _printable_lines(text: str) -> str:
+    """What follows the first line of a record is a traceback, whose lines stay lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class _Syslog(logging.Handler):
@@ -360,7 +405,7 @@ class _Syslog(logging.Handler):
         syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record).replace("\0", "\\0"))
+        self._send(_PRIORITIES.get(record.levelno, 6), self.format(record))
 
 
 def _log_to_stderr(program: str, level: str) -> None:
@@ -381,9 +426,10 @@ def _log_from_inside(program: str, detach: bool) -> None:
             from systemd.journal import JournalHandler
 
             handler = JournalHandler(SYSLOG_IDENTIFIER=program)
+            handler.setFormatter(_Plain())
     elif detach and not _is_file(sys.stderr.fileno()):
         handler = _Syslog(program)
-        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+        handler.setFormatter(_Plain(logging.BASIC_FORMAT))
     if handler:
         logging.getLogger().handlers = [handler]
 

@@ -47,13 +47,13 @@ def namespace() -> list[str]:
     return ["unshare", "--mount"] if is_root() else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def _may_mount_in_a_namespace() -> bool:
+def _may_mount_unseen() -> bool:
     with tempfile.TemporaryDirectory() as directory:
         return _succeeds(*namespace(), "sh", "-c", _IN_A_NAMESPACE, directory)
 
 
 def _may_mount() -> bool:
-    return is_root() and _may_mount_in_a_namespace()
+    return is_root() and _may_mount_unseen()
 
 
 def _may_make_networks() -> bool:
@@ -85,12 +85,14 @@ def _reaches_mirrors() -> bool:
 
 
 NEEDS = {
-    "namespace": Need("a small disk of their own", "root, or namespaces for every user", _may_mount_in_a_namespace),
-    "mount": Need("to mount", f"root on a machine that may mount: {_VM}", _may_mount),
+    "namespace": Need(
+        "a small disk", f"root, or namespaces for all, on a machine that may mount: {_VM}", _may_mount_unseen
+    ),
+    "mount": Need("mounting", f"root on a machine that may mount: {_VM}", _may_mount),
     "networks": Need("networks of their own", f"root on a machine that may make them: {_VM}", _may_make_networks),
     "trace": Need("strace", "a machine that may trace: a VM, or a container with --cap-add=SYS_PTRACE", _may_trace),
     "ipv6": Need("IPv6 on this machine", "a loopback interface with the address ::1", _has_ipv6),
-    "machines": Need("booted machines", f"root on a machine that may boot others: {_VM}", _may_boot),
+    "machines": Need("booting machines", f"root on a machine that may boot others: {_VM}", _may_boot),
     "mirrors": Need("Debian's packages", "a network that reaches deb.debian.org", _reaches_mirrors),
 }
 
@@ -101,13 +103,18 @@ def is_allowed(name: str) -> bool:
     return NEEDS[name].is_met()
 
 
+def _reason(name: str) -> str:
+    need = NEEDS[name]
+    return f"{need.what}: needs {need.where}"
+
+
 def require(name: str) -> None:
     """Skip the test that runs, unless the machine allows this."""
     if not is_allowed(name):
-        pytest.skip(f"needs {NEEDS[name].what}: {NEEDS[name].where}")
+        pytest.skip(_reason(name))
 
 
 def sentence(*names: str) -> str:
     """What a part of the tests leaves out on this machine."""
-    missing = [f"{NEEDS[name].what} (needs {NEEDS[name].where})" for name in names if not is_allowed(name)]
-    return f"LEFT OUT on this machine: what takes {'; '.join(missing)}" if missing else ""
+    missing = [_reason(name) for name in names if not is_allowed(name)]
+    return f"LEFT OUT on this machine, what takes {'; '.join(missing)}" if missing else ""

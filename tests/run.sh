@@ -39,7 +39,7 @@ start_services_again() { [ -z "$policy" ] || { rm -f "$policy"; policy=; }; }
 need() {
     missing=
     for package in "$@"; do
-        installed "$package" || missing="$missing $package"
+        installed "$package" || case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
     done
     [ -n "$missing" ] || return 0
     is_root || fail "missing:$missing; run: sudo sh tests/run.sh"
@@ -56,7 +56,10 @@ packages_of() {
     echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis
     case $1 in
         unit | models) echo python3-venv ;;
-        broker) echo rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace ;;
+        broker)
+            echo rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
+            echo mosquitto mosquitto-clients prometheus prometheus-node-exporter python3-pandas
+            ;;
         package) echo mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography ;;
         bench) echo rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev ;;
     esac
@@ -106,11 +109,8 @@ unit() {
 
 broker() { run_pytest broker -n 3 --dist loadgroup "$@"; }
 
-package() {
-    sh debian/build.sh
-    # Two machines at once: most of their time is waiting. A suite's first test waits for its machine, too.
-    run_pytest package -n 2 --dist loadgroup -o timeout=600 "$@"
-}
+# A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
+package() { run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"; }
 
 # One part in a process of its own, whose failure is noted, and ends neither this run nor the next part.
 run_part() {

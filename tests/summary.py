@@ -40,6 +40,8 @@ def read(directory: Path, name: str) -> Part:
     skipped.update(_reason(case) for case in left_out)
     slowest = sorted(((float(case.get("time", "0")), _test(case)) for case in cases), reverse=True)
     trouble = "" if status == "0" or failed else f"{name} ended with status {status or 'none'}"
+    if status == "0" and not cases and not skipped:
+        trouble = f"{name} has left no report"
     passed = len({*map(_test, cases)} - {*map(_test, failed)} - {*map(_test, left_out)})
     return Part(name, float(seconds or 0), passed, len({*map(_test, failed)}), skipped, slowest[:SLOWEST], trouble)
 

@@ -1,6 +1,7 @@
 """The broker, as the services see it. Only this package imports pika, whose errors become ours at its edge."""
 
 from pvsim.broker.connection import Broker, Delivery, Loop, Owner, Turn, back_off
+from pvsim.broker.live import Copy, LiveLink
 from pvsim.broker.publishing import CONFIRMED, REFUSED, UNROUTABLE
 from pvsim.broker.queues import OTHER_ARGUMENTS, Queue, arguments, rejected_arguments
 
@@ -10,7 +11,9 @@ __all__ = [
     "REFUSED",
     "UNROUTABLE",
     "Broker",
+    "Copy",
     "Delivery",
+    "LiveLink",
     "Loop",
     "Owner",
     "Queue",

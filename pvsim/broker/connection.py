@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -20,38 +19,31 @@ from typing import Any, NamedTuple, Protocol
 
 import pika
 import pika.adapters.select_connection as select_connection
-import pika.exceptions as errors
 
-from pvsim.broker import tls
-from pvsim.broker.publishing import SILENT_S, Done, Publisher, can_carry
+from pvsim.broker import pika_private, tls
+from pvsim.broker.counts import Counts
+from pvsim.broker.proof import properties_text
+from pvsim.broker.publishing import SILENT_S, Done, Publisher
 from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
 from pvsim.broker.settling import Unsettled
-from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain, received
+from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
+from pvsim.foreign import foreign
 from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.broker")
+
+UNENCRYPTED = (
+    "Password and readings go to the broker at %s unencrypted, and whoever is in between can read them:"
+    " give tls = yes in %s if that is not a network of your own."
+)
 
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
 _GOODBYE_S, _REFUSING_S = 1.0, 5.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
 _USER_TIMEOUT_MS = 15_000
-_SENT_AT_ONCE = 2**16  # bytes; of what is longer, pika copies the rest each time that the socket takes a part
-
-_decode_properties = pika.BasicProperties.decode
-
-
-def _decode_leniently(self: Any, encoded: bytes, offset: int = 0) -> Any:
-    """pika lets a header that Python cannot hold (a NaN, a date in the year 300000) end the whole process."""
-    try:
-        return _decode_properties(self, encoded, offset)
-    except Exception:  # whatever it is, the body is what counts
-        return self
-
-
-pika.BasicProperties.decode = _decode_leniently
 
 
 class Loop:
@@ -85,46 +77,6 @@ class Loop:
         self.pika.stop()
 
 
-class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """pika's, but for two things.
-
-    It takes any error in what it calls for a broken connection: here, one of ours ends the service. And it sends each
-    frame by itself, three a message: here, what is written at one go is sent at one go.
-    """
-
-    def __init__(self, loop: Loop, *arguments: Any, **options: Any) -> None:
-        self._owner_loop = loop
-        self._outgoing = bytearray()
-        super().__init__(*arguments, custom_ioloop=loop.pika, **options)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._outgoing:
-            self._owner_loop.later(0, self._emit)
-        self._outgoing += data
-        if len(self._outgoing) >= _SENT_AT_ONCE:
-            self._emit()
-
-    def _emit(self) -> None:
-        data, self._outgoing = bytes(self._outgoing), bytearray()
-        if data and self._transport:  # or else the connection is lost
-            super()._adapter_emit_data(data)
-
-    def _proto_data_received(self, data: bytes) -> None:
-        try:
-            super()._proto_data_received(data)
-        except Exception as error:
-            if _is_ours(error):
-                self._owner_loop.fail(error)
-            raise
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether code of ours was running, and not just pika's on bytes that it does not understand."""
-    frames = traceback.walk_tb(error.__traceback__)
-    ours = sum(frame.f_globals.get("__name__", "").startswith("pvsim.") for frame, _ in frames)
-    return ours > 1 and not isinstance(error, errors.AMQPError)  # the first frame is above
-
-
 class Owner(Protocol):
     """What a broker tells the service that owns it."""
 
@@ -151,6 +103,11 @@ class Delivery(NamedTuple):
     tag: int
     body: bytes
     properties: Any
+
+
+def is_local(ours: str, theirs: str) -> bool:
+    """Whether a connection between these addresses stays on this machine."""
+    return ours == theirs or theirs == "::1" or theirs.startswith(("127.", "::ffff:127."))
 
 
 def back_off(attempt: int, longest_s: float, chance: float) -> float:
@@ -199,6 +156,7 @@ class Broker:
         self.blocked = ""
         self.trouble = f"connecting to the broker at {self.address}"
         self._logged: dict[Address, str] = {}
+        self._is_warned = False  # that the connection is not encrypted
         self._is_flapping = False  # the last connections lived no longer than a moment
         self._loop = loop
         self._owner = owner
@@ -206,7 +164,8 @@ class Broker:
         self._is_dropping = False
         self._connection: Any = None
         self._closed: Callable[[], None] | None = None
-        self._publisher = Publisher()
+        self.counts = Counts()
+        self._publisher = Publisher(self.counts)
         self._queues = Queues(self)
         self._consumer: Any = None
         self._prefetch = 1
@@ -227,7 +186,7 @@ class Broker:
     @property
     def can_publish(self) -> bool:
         """Whether a message would go out now."""
-        return self.is_up and not self.blocked
+        return self.is_up and not self.blocked and not self._closed
 
     def start(self, prefetch: int = 1) -> None:
         """Begin to connect, and to come back whenever the connection is lost."""
@@ -260,16 +219,14 @@ class Broker:
         self._publisher.publish(queue, body, pika.BasicProperties(content_type, delivery_mode=2), done)
 
     def set_aside(self, delivery: Delivery, reason: str, time_text: str, done: Done) -> None:
-        """Publish a message that is no reading to the queue REJECTED, whole, with why and when."""
-        given = delivery.properties
-        ours = {"x-pvsim-queue": delivery.queue, "x-pvsim-reason": reason, "x-pvsim-time": time_text}
-        headers = {**(given.headers or {}), **ours} if can_carry(given.headers) else ours
-        properties = pika.BasicProperties(
-            content_type=given.content_type,
-            content_encoding=given.content_encoding,
-            headers=headers,
-            delivery_mode=2,
-        )
+        """Publish a message that is no reading to the queue REJECTED: its body, and the rest as data in our headers."""
+        headers = {
+            "x-pvsim-queue": delivery.queue,
+            "x-pvsim-reason": reason,
+            "x-pvsim-time": time_text,
+            "x-pvsim-properties": properties_text(delivery.properties),
+        }
+        properties = pika.BasicProperties(headers=headers, delivery_mode=2)
         self._publisher.publish(REJECTED, delivery.body, properties, done)
 
     def consume(self, queue: str) -> None:
@@ -308,15 +265,9 @@ class Broker:
         return self.can_publish and self._publisher.is_silent
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
-        """No more deliveries from a queue; `done` when the last one has come. What is given back then keeps its order.
-
-        pika's own basic_cancel may wait for answers, and be overtaken by what is given back: that is delivered again.
-        """
+        """No more deliveries from a queue; `done` when the last has come. What is given back then keeps its order."""
         if tag := self._tags.pop(queue, None):
-            channel, spec = self._consumer, pika.spec.Basic
-            arguments = {"consumer_tag": tag}
-            channel.callbacks.add(channel.channel_number, spec.CancelOk, lambda _: done(), arguments=arguments)
-            channel._send_method(spec.Cancel(**arguments))
+            pika_private.cancel(self._consumer, tag, done)
         else:
             done()
 
@@ -356,7 +307,7 @@ class Broker:
         except ConfigError as error:  # a file that could be read when the service was started
             self._on_lost(None, error)
             return
-        self._connection = _Connection(
+        self._connection = pika_private.Connection(
             self._loop,
             parameters,
             on_open_callback=self._on_open,
@@ -364,7 +315,14 @@ class Broker:
             on_close_callback=self._on_lost,
         )
 
+    def _warn_of_eavesdroppers(self, connection: Any) -> None:
+        """The password has gone out with the first words; that is said once, and not where nobody can listen."""
+        if not self.settings.tls and not self._is_warned and not is_local(*pika_private.ends(connection)):
+            self._is_warned = True
+            log.warning(UNENCRYPTED, self.address, self.settings.source)
+
     def _on_open(self, connection: Any) -> None:
+        self._warn_of_eavesdroppers(connection)
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_publisher_open)
@@ -381,6 +339,7 @@ class Broker:
 
     def _up(self) -> None:
         self.is_up, self.trouble, self._up_since = True, "", time.monotonic()
+        self.counts.connections += 1
         if self._is_flapping:
             self.later(_STABLE_S, self._log_up)
         else:
@@ -429,7 +388,7 @@ class Broker:
         """
         if self._connection.is_open and not self._is_dropping:
             self._is_dropping = True
-            self._connection._terminate_stream(errors.AMQPConnectionError(reason))
+            pika_private.terminate(self._connection, reason)
 
     def _on_cancelled(self, frame: Any) -> None:
         for queue in [queue for queue, tag in self._tags.items() if tag == frame.method.consumer_tag]:
@@ -453,7 +412,7 @@ class Broker:
             self._logged.clear()
         self._up_since = 0.0
         self._owner.on_down()
-        self._retry(explain(reason, self.settings, self.address, received(connection)))
+        self._retry(explain(reason, self.settings, self.address, pika_private.received(connection)))
 
     def _retry(self, trouble: Trouble) -> None:
         wait_s = self._turn.fail(_REFUSED_WAIT_S if trouble.is_cheap else _LONGEST_WAIT_S, random.random())
@@ -465,7 +424,7 @@ class Broker:
         self._loop.later(wait_s, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.blocked = str(frame.method.reason)
+        self.blocked = foreign(frame.method.reason) or "it does not say why"
         log.warning("The broker at %s takes nothing now: %s.", self.address, self.blocked)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
@@ -473,6 +432,7 @@ class Broker:
         log.info("The broker at %s takes messages again.", self.address)
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        self.counts.received_bytes += len(body)
         self._unsettled.add(method.delivery_tag)
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
 

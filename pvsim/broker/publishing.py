@@ -8,7 +8,8 @@ from itertools import takewhile
 from typing import Any
 
 import pika
-import pika.data
+
+from pvsim.broker.counts import Counts
 
 CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
 SILENT_S = 10.0  # a broker that answers nothing for so long does not work
@@ -19,7 +20,8 @@ Done = Callable[[str], None]
 class Publisher:
     """Publishes on a channel in confirm mode, and matches the answers to what they answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._channel: Any = None
         self.suspects: set[str] = set()  # queues that have refused with room, until they confirm again
         self.clear()
@@ -46,6 +48,7 @@ class Publisher:
             self._answered_s = time.monotonic()
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
+        self._counts.published_bytes += len(body)
         self._waiting[self._published] = (queue, done)
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
@@ -67,6 +70,7 @@ class Publisher:
 
     def _note(self, queue: str, outcome: str) -> None:
         if outcome == REFUSED:
+            self._counts.refused += 1
             self.refused_s.setdefault(queue, time.monotonic())
         else:
             self.refused_s.pop(queue, None)
@@ -82,12 +86,3 @@ class Publisher:
         if multiple:
             return list(takewhile(lambda waiting: waiting <= tag, self._waiting))
         return [tag] if tag in self._waiting else []
-
-
-def can_carry(headers: dict[str, Any] | None) -> bool:
-    """Whether pika can send these headers, which it received, and whether ours still fit into the frame."""
-    pieces: list[bytes] = []
-    try:
-        return not headers or pika.data.encode_table(pieces, headers) < 60_000
-    except Exception:  # pika raises whatever comes up in encoding
-        return False

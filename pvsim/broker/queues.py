@@ -12,6 +12,7 @@ import pika.exceptions as errors
 
 from pvsim.broker.trouble import NOT_FOUND, PRECONDITION_FAILED, refusal
 from pvsim.config import BrokerSettings
+from pvsim.foreign import foreign
 
 if TYPE_CHECKING:
     from pvsim.broker.connection import Broker
@@ -152,7 +153,7 @@ class Queues:
 
     def on_refusal(self, request: Request, reason: Exception) -> None:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
-        if request.fail(getattr(reason, "reply_code", 0), getattr(reason, "reply_text", str(reason))):
+        if request.fail(getattr(reason, "reply_code", 0), foreign(getattr(reason, "reply_text", reason))):
             return
         is_first = not self._refused
         self._refused[request.queue] = refusal(reason, self.broker.settings)

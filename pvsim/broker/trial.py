@@ -11,11 +11,13 @@ from typing import Any
 import pika
 import pika.exceptions as errors
 
+from pvsim.broker import pika_private
 from pvsim.broker.connection import connection_parameters
 from pvsim.broker.queues import arguments
 from pvsim.broker.trouble import USE, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError
+from pvsim.foreign import foreign
 
 
 class Trial:
@@ -35,12 +37,12 @@ class Trial:
         parameters.blocked_connection_timeout = self._settings.connect_timeout_s
         parameters.heartbeat = self._settings.connect_timeout_s  # a trial ends
         try:
-            self._connection = pika.BlockingConnection(parameters)
+            self._connection = pika_private.blocking(parameters)
             self._channel = self._connection.channel()
         except Exception as error:  # pika raises whatever comes up in the socket, too
             raise self._error(error, "") from None
-        properties = self._connection._impl.server_properties or {}
-        return " ".join(str(properties.get(name, "")) for name in ("product", "version")).strip()
+        properties = pika_private.server_properties(self._connection)
+        return " ".join(foreign(properties.get(name, ""), 80) for name in ("product", "version")).strip()
 
     def declare(self) -> None:
         """Declare a queue of its own, of the kind that meters have, which the broker removes if we cannot."""

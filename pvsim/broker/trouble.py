@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pika.adapters.utils.connection_workflow as workflow
 import pika.exceptions as errors
@@ -13,6 +13,7 @@ import pika.exceptions as errors
 from pvsim.broker import tls
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
+from pvsim.foreign import foreign
 
 NAME, TCP, TLS, AMQP, LOGIN, VIRTUAL_HOST, USE = "name", "TCP", "TLS", "AMQP", "login", "virtual host", "use"
 ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406  # AMQP 0-9-1, section 1.2
@@ -60,7 +61,7 @@ def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Addre
     if isinstance(cause, errors.ConnectionClosed | errors.ChannelClosed):
         if cause.reply_code == ACCESS_REFUSED:
             return Trouble(USE, f"No permission at {where}: {refusal(cause, settings)}", True)
-        return Trouble(USE, f"Lost {where}: {cause.reply_code} {cause.reply_text}.", True)
+        return Trouble(USE, f"Lost {where}: {cause.reply_code} {foreign(cause.reply_text)}.", True)
     if isinstance(cause, workflow.AMQPConnectorStackTimeout | errors.ConnectionOpenAborted):
         seconds = settings.connect_timeout_s
         return Trouble(
@@ -70,7 +71,7 @@ def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Addre
         return Trouble(AMQP, f"Lost {where}: it did not answer in time; look whether it runs.", True)
     if isinstance(cause, errors.StreamLostError):
         return Trouble(AMQP, f"Lost {where}: the connection broke.", True)
-    return Trouble(AMQP, f"Cannot use {where}: {cause or type(cause).__name__}.")
+    return Trouble(AMQP, f"Cannot use {where}: {foreign(cause) or type(cause).__name__}.")
 
 
 def _unreachable(error: OSError, where: str, settings: BrokerSettings) -> str:
@@ -93,10 +94,18 @@ def _refused_virtual_host(text: str, where: str, settings: BrokerSettings) -> st
     virtual_host = settings.virtual_host
     if "not found" in text:
         return f"No virtual host {virtual_host!r} at {where}; look at virtual_host in {settings.source}."
+    if "limit" in text:  # of connections, for this virtual host or node
+        return f"Refused virtual host {virtual_host!r} by {where}: {_words(text)}."
     return (
         f"Refused virtual host {virtual_host!r} by {where}; look at virtual_host in {settings.source}, and at"
         f" rabbitmqctl list_permissions -p {virtual_host}."
     )
+
+
+def _words(text: str) -> str:
+    """What the broker says, without the code and the class that pika puts around it."""
+    match = re.search(r"(?:NOT_ALLOWED|ACCESS_REFUSED|RESOURCE_ERROR) - (.*?)[\"']?\)?$", text, re.DOTALL)
+    return match[1] if match else text.rstrip(".")
 
 
 def _no_amqp(address: Address, received: bytes, settings: BrokerSettings) -> str:
@@ -112,15 +121,10 @@ def _no_amqp(address: Address, received: bytes, settings: BrokerSettings) -> str
 
 def refusal(reason: Exception, settings: BrokerSettings) -> str:
     """The broker's words on what it does not allow, and what to look at."""
-    text = getattr(reason, "reply_text", str(reason)).removeprefix("ACCESS_REFUSED - ")
+    text = foreign(getattr(reason, "reply_text", reason)).removeprefix("ACCESS_REFUSED - ")
     if getattr(reason, "reply_code", 0) == ACCESS_REFUSED:
         return f"{text}; look at rabbitmqctl list_permissions -p {settings.virtual_host}."
     return f"{text}."
-
-
-def received(connection: Any) -> bytes:
-    """What has come and was no frame (yet)."""
-    return getattr(connection, "_frame_buffer", None) or b""
 
 
 def _cause(reason: BaseException) -> BaseException:

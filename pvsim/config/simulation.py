@@ -11,7 +11,6 @@ from argparse import ArgumentParser, _ActionsContainer
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -25,10 +24,10 @@ from pvsim.reading import expand_ids
 if TYPE_CHECKING:
     from pvsim.models import Model
     from pvsim.models.faults import Fault
-    from pvsim.models.replay import Profile
 
 SIMULATION_FILE = Path("/etc/pvsim/simulation.ini")
 
+Progress = Callable[[str], None] | None
 Settings = TypeVar("Settings", bound="MeterSettings | PvSettings")
 
 
@@ -61,24 +60,28 @@ class PvSettings:
 class Simulation:
     """What is simulated: the settings that all meters and PV systems have, and those of the ones that differ.
 
-    `timezone`: an IANA name, None for the system's own.
+    `timezone`: an IANA name, None for the system's own; `live`: whether durable rows are copied to amq.topic.
     """
 
     nb_meter: int = 1
     timezone: str | None = None
+    live: bool = True
     source: str = str(SIMULATION_FILE)
     every_meter: MeterSettings = field(default_factory=MeterSettings)
     every_pv: PvSettings = field(default_factory=PvSettings)
     meters: Mapping[str, MeterSettings] = field(default_factory=dict)
     pvs: Mapping[str, PvSettings] = field(default_factory=dict)
 
-    def meter(self, meter_id: str) -> MeterSettings:
-        """The settings of this meter; ConfigError if the profile that it replays cannot be used."""
-        return _with_profile(self.meters.get(meter_id, self.every_meter))
+    def meter(self, meter_id: str, progress: Progress = None) -> MeterSettings:
+        """The settings of this meter; ConfigError if the profile that it replays cannot be used.
 
-    def pv(self, meter_id: str) -> PvSettings:
-        """The settings of the PV system beside this meter; ConfigError as for `meter`."""
-        return _with_profile(self.pvs.get(meter_id, self.every_pv))
+        `progress` is told how far a large file has been read: a sentence.
+        """
+        return _with_profile(self.meters.get(meter_id, self.every_meter), progress)
+
+    def pv(self, meter_id: str, progress: Progress = None) -> PvSettings:
+        """The settings of the PV system beside this meter; ConfigError and `progress` as for `meter`."""
+        return _with_profile(self.pvs.get(meter_id, self.every_pv), progress)
 
 
 def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
@@ -101,11 +104,13 @@ def parse_simulation(text: str, source: str, directory: Path) -> Simulation:
     meter = values_of(source, "meter", sections.get("meter", ini.Section()), METER)
     pv = values_of(source, "pv", sections.get("pv", ini.Section()), PV)
     nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
+    live = pv.pop("live", True)
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)
     pv_kind = _Kind(source, directory, "pv", PV, PvSettings, solar_models)
     return Simulation(
         nb_meter=nb_meter,
         timezone=timezone,
+        live=live,
         source=source,
         every_meter=_settings(meter_kind, [_Section("meter", [], meter)]),
         every_pv=_settings(pv_kind, [_Section("pv", [], pv)]),
@@ -253,29 +258,10 @@ def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: Key
 # Profiles that are replayed.
 
 
-def _with_profile(settings: Settings) -> Settings:
+def _with_profile(settings: Settings, progress: Progress) -> Settings:
     """With the profile in the place of its file: read where it is needed, and once."""
     if "file" not in settings.parameters:
         return settings
-    parameters = dict(settings.parameters)
-    profile = _profile(*(parameters.pop(each) for each in ("file", "column", "unit")))
-    return replace(settings, parameters={"profile": profile, **parameters})
+    from pvsim.config import profiles
 
-
-@lru_cache(maxsize=100)
-def _profile(path: Path, column: str, unit: str) -> Profile:
-    from pvsim.models.replay import BadProfile, parse
-
-    source = ini.shown_path(path)
-    try:
-        if not path.is_file():
-            raise ConfigError(f"{source} is no file; create it, or name another one.")
-        with path.open(encoding="utf-8-sig", newline=None) as stream:
-            return parse(stream, column, unit)
-    except OSError as error:
-        raise ini.unreadable(source, error) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{source} is not UTF-8; save the file as UTF-8.") from None
-    except BadProfile as error:
-        comma = "" if str(error).startswith("has") else ","
-        raise ConfigError(f"{source}{comma} {ini.on_one_line(str(error))}") from None
+    return replace(settings, parameters=profiles.with_profile(settings.parameters, progress))

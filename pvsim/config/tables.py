@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +133,41 @@ def _day(text: str) -> int:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
+# Profiles that are replayed.
+
+_SAMPLE = datetime(2026, 11, 25, 13, 47, 58)  # noqa: DTZ001 - a date of which each part tells itself
+
+
+def _unit(text: str) -> str:
+    from pvsim.profiles.units import UNITS
+
+    return text and one_of(text, UNITS)
+
+
+def _loop(text: str) -> int | str:
+    return text if text in ("day", "week", "year") else _ns(text)
+
+
+def _where(text: str) -> tuple[str, str]:
+    column, equals, value = (each.strip() for each in text.partition("="))
+    return checked((column, value), column and equals and value)
+
+
+def _time_format(text: str) -> str:
+    """A format that strptime knows, and that tells year, month and day; or %s."""
+    if not text or text == "%s":
+        return text
+    right = "one such as %d.%m.%Y %H:%M, with year, month and day (see strptime in Python), or %s for epoch seconds"
+    try:
+        parsed = datetime.strptime(_SAMPLE.replace(tzinfo=UTC).strftime(text), text)  # noqa: DTZ007 - it tells no zone
+    except ValueError:
+        raise ValueError(right) from None
+    has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
+    if parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
+        raise ValueError(f"{right}; %I needs %p")
+    return text
+
+
 # Faults.
 
 
@@ -170,6 +205,10 @@ def _instant_ns(text: str) -> int:
     if isinstance(time, datetime):
         checked(time, time.tzinfo)
     return instant_ns(time, None)
+
+
+def _yes_or_no(text: str) -> bool:
+    return one_of(text.lower(), ("yes", "no")) == "yes"
 
 
 # The keys.
@@ -219,7 +258,7 @@ _WHEN = (
     " seconds since the epoch; several with spaces between), or nothing for never"
 )
 
-_WHERE = (
+_PLACE = (
     _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
     _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
 )
@@ -236,11 +275,14 @@ _AIR = (
 REPLAY = (
     _of_model("file", "a file", "the name of a CSV file", lambda text: Path(checked(text, text)), ""),
     _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
-    _of_model("unit", "a unit", "", lambda text: one_of(text, ("W", "kW")), "W"),
-    _of_model("interpolation", "an interpolation", "", lambda text: one_of(text, ("step", "linear")), "step"),
-    _of_model(
-        "loop", "a time", f"{_AT_LEAST_0}, or nothing for the length of the file", or_nothing(_ns), "", "loop_ns"
-    ),
+    _of_model("unit", "a unit", "", _unit, ""),
+    _of_model("time_column", "a column", "its name, two with + between them, or nothing", str, ""),
+    _of_model("file_timezone", _ZONE_NOUN, f"{_ZONE_NAME}, or nothing for UTC", or_nothing(_timezone), ""),
+    _of_model("time_format", "a format of times", "", _time_format, ""),
+    _of_model("missing", "a way", "", lambda text: one_of(text, ("error", "skip", "zero")), "error"),
+    _of_model("where", "a choice of rows", "COLUMN = VALUE, or nothing for all rows", or_nothing(_where), ""),
+    _of_model("interpolation", "an interpolation", "", lambda text: text and one_of(text, ("step", "linear")), ""),
+    _of_model("loop", "a time", f"{_AT_LEAST_0}, day, week, year, or nothing", or_nothing(_loop), ""),
     _of_model("shift", "a time", "seconds, with a - for earlier", _shift_ns, "0", "shift_ns"),
     _of_model(
         "scale", "a factor", "a number from 0 to 1000, with at most 6 decimals", _scale_parts, "1", "scale_parts"
@@ -275,7 +317,7 @@ METER = table(
     _number("fuse_kw", "a power", "kW", 1, 1000, "24"),
     _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
     _of_model("holidays", "holidays", _HOLIDAYS, _holidays, "DE"),
-    *_WHERE,
+    *_PLACE,
     *_AIR,
     *REPLAY,
     *FAULTS,
@@ -286,7 +328,7 @@ PV = table(
     _of_model("peak_kw", "a peak power", _KW, _peak_kw, "4.0"),
     _of_model("inverter_kw", "a power", f"{_KW}, or nothing", or_nothing(_peak_kw), ""),
     _number("losses", "a loss", "percent", 0, 99, "14.08"),
-    *_WHERE,
+    *_PLACE,
     _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
     _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
@@ -300,5 +342,6 @@ PV = table(
     ),
     *_AIR,
     Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
+    Key("live", "an answer", "yes or no", _yes_or_no, "yes", "live", shared=True),
     *REPLAY,
 )

@@ -2,57 +2,57 @@
 
 `DayFile` is one open file, locked against other writers. It trusts what an fsync has confirmed and nothing
 else: a torn last line is cut off on opening, and after any error the file is cut back to its last durable
-size. Readings mostly come in order: one that is beyond every row is new without a look-up, any other is looked up
-from the end of the file backwards, and in a sorted file soon by bisection. What is kept in memory does not grow with
-the rows.
+size. A reading that is beyond every row is new without a look-up; any other is looked up (see contents.py). Whoever
+else writes the file in between is noticed by its size and times, and then it is read anew.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from operator import lt
 from pathlib import Path
 from typing import NoReturn
 
+from pvsim import disk
+from pvsim.dayfile import known
+from pvsim.dayfile.contents import HEADER_LINE, Contents
 from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
-from pvsim.row import HEADER, is_row
+from pvsim.reading import SECOND_NS
+from pvsim.row import HEADER, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
-
-_HEADER_LINE = f"{HEADER}\n".encode()
-_BLOCK = 2**16  # bytes read at a time
-_FIRST_BLOCK = 2**12
-_NO_ROW = 1000  # so many bytes without a newline are no row, and the rest of that line need not be kept
 
 
 class DayFile:
     """One open day file. Its methods raise DayFileError, after which the file is closed and cut back.
 
-    Rows that `append` has written are durable after `sync`, and not before.
+    What it holds, and rows that `append` has written, are durable after `sync`, and not before.
     """
 
+    __slots__ = (
+        "_contents", "_durable_size", "_fd", "_inode", "_size", "_times_ns", "_uncut", "meter_id", "path", "unsynced"
+    )  # fmt: skip
+
     def __init__(self, directory: Path, meter_id: str, day: date) -> None:
-        """Open or create the file, lock it, cut off a torn last line, and make durable what it holds."""
+        """Open or create the file, lock it, cut off a torn last line, and know what it holds."""
         self.meter_id = meter_id
         self.path = directory / file_name(meter_id, day)
-        self.unsynced = False
+        self.unsynced = True  # rows of a killed process may be in the page cache alone
         self._uncut = False  # rows that are not durable could not be cut off
-        self._prefix = f"{meter_id},"
-        self._greatest = ""  # of all rows, as text
-        self._is_sorted = True  # the rows, as text
-        self._is_pure = True  # every line is a row
         self._fd = open_locked(self.path)
         status = os.fstat(self._fd)
         self._inode = (status.st_dev, status.st_ino)
         self._size = self._durable_size = status.st_size
+        self._times_ns = _times_ns(status)  # of the last write and the last change that we know of
+        self._contents = Contents(self._fd, meter_id)
         try:
-            self._open_content()
+            self._open_content(status)
         except OSError as error:
             self._uncut = True
             self.close()
@@ -66,19 +66,31 @@ class DayFile:
         if not rows:
             return 0
         try:
-            if not all(map(lt, times_ns, times_ns[1:])) or _key(min(rows)) <= self._greatest:
+            is_sorted = _ascend_as_text(times_ns)
+            if not is_sorted or reading_key(rows[0]) <= self._contents.greatest:
                 rows = self._without_duplicates(rows, times_ns)
+                is_sorted = rows == sorted(rows)
             if rows:
                 self._write(("\n".join(rows) + "\n").encode())
-                self._learn(rows)
+                self._contents.learn(rows, self._size, is_sorted)
         except OSError as error:
             self._fail(error)
         return len(rows)
+
+    def tell(self) -> None:
+        """Leave what is known of the file for who opens it next; it is durable with the next sync."""
+        starts = self._contents.starts
+        if self.unsynced and starts is not None and disk.is_local(self.device):
+            known.tell(self._fd, self._size, self._times_ns[0], starts)
+            status = os.fstat(self._fd)
+            if status.st_mtime_ns == self._times_ns[0]:  # if not, somebody else has written to it
+                self._times_ns = _times_ns(status)
 
     def sync(self) -> None:
         """Make durable what was appended."""
         if self.unsynced:
             try:
+                self.tell()
                 os.fsync(self._fd)
             except OSError as error:
                 self._fail(error)
@@ -98,7 +110,7 @@ class DayFile:
     def usable(self) -> bool:
         """Whether rows may be appended. If not, the file is closed and is to be opened anew.
 
-        That is so when its last use failed, or somebody else has moved, replaced, cut or extended the file.
+        That is so when its last use failed, or somebody else has moved, replaced or changed the file.
         """
         if self._fd < 0:
             return False
@@ -111,10 +123,14 @@ class DayFile:
                 self._cut_back()
             except OSError as error:
                 raise DayFileError(sentence("cut back", self.path, error)) from None
-        elif status and in_place and status.st_size == self._size:
+        elif status and in_place and self._is_unchanged(status):
             return True
         self.close()
         return False
+
+    def _is_unchanged(self, status: os.stat_result) -> bool:
+        is_as_left = _times_ns(status) == self._times_ns or not disk.is_local(self.device)
+        return status.st_size == self._size and is_as_left
 
     def close(self) -> None:
         """Close the file. Rows that were not synced stay in it: who opens it next finds and syncs them."""
@@ -127,124 +143,43 @@ class DayFile:
         os.close(self._fd)
         self._fd = -1
 
-    def _open_content(self) -> None:
-        start = os.pread(self._fd, len(_HEADER_LINE), 0)
-        if start == _HEADER_LINE:
-            end = self._scan()
-            if end < self._size:
-                self._cut_torn_line(end)
-            os.fsync(self._fd)  # rows of a killed process may be in the page cache alone
-            self._durable_size = self._size
-        elif len(start) == self._size and _HEADER_LINE.startswith(start):
+    def _open_content(self, status: os.stat_result) -> None:
+        start = os.pread(self._fd, len(HEADER_LINE), 0)
+        if start == HEADER_LINE:
+            starts = known.recall(self._fd, status) if disk.is_local(self.device) else None
+            if starts is None or not self._contents.recall(starts, self._size):
+                self._read_all()
+        elif len(start) == self._size and HEADER_LINE.startswith(start):
             if start:
                 log.warning("%s: half a header, %r, is written anew", self.path, start.decode())
                 os.ftruncate(self._fd, 0)
             self._size = self._durable_size = 0
-            self._write(_HEADER_LINE)
+            self._write(HEADER_LINE)
         else:
             raise DayFileError(
                 f"{self.path} is left as it is: its first line is not {HEADER}, so it is not a day file; "
                 "move it away, and that day's rows are written."
             )
 
-    def _scan(self) -> int:
-        """Learn from the rows; return where the last whole line ends. Memory does not grow with the file."""
-        no_rows: list[int] = []
-        number, end, at, rest = 2, len(_HEADER_LINE), len(_HEADER_LINE), b""
-        while block := os.pread(self._fd, _BLOCK, at):
-            at += len(block)
-            whole, newline, tail = block.rpartition(b"\n")
-            if not newline:
-                rest = (rest + block)[:_NO_ROW]
-                continue
-            text = (rest + whole).decode("latin-1")
-            lines = text.split("\n")
-            rows = lines if self._is_plain(text, lines) else list(filter(self._is_row, lines))
-            if len(rows) < len(lines):
-                no_rows += [number + index for index, line in enumerate(lines) if not self._is_row(line)]
-                del no_rows[10:]
-            self._learn(rows)
-            number, end, rest = number + len(lines), at - len(tail), tail
+    def _read_all(self) -> None:
+        no_rows = self._contents.scan(self._size)
         if no_rows:
-            self._is_pure = False
             log.warning("%s: no rows, left as they are, in lines %s", self.path, str(no_rows)[1:-1])
-        return end
-
-    def _is_plain(self, text: str, lines: list[str]) -> bool:
-        """Whether lines are in order and look like rows of this meter; much cheaper than to parse them."""
-        ends_fit = lines[0].startswith(self._prefix) and lines[-1].startswith(self._prefix)
-        return ends_fit and text.count(",") == 4 * len(lines) and lines == sorted(lines)
-
-    def _is_row(self, line: str) -> bool:
-        return line.startswith(self._prefix) and is_row(line)
-
-    def _learn(self, rows: Sequence[str]) -> None:
-        """These rows stand at the end of the file."""
-        if rows:
-            self._is_sorted = self._is_sorted and self._greatest <= rows[0] and rows == sorted(rows)
-            self._greatest = max(self._greatest, rows[-1] if self._is_sorted else max(rows))
+        if self._contents.end < self._size:
+            self._cut_torn_line(self._contents.end)
 
     def _cut_torn_line(self, end: int) -> None:
         torn = os.pread(self._fd, 200, end).decode("latin-1")
         log.warning("%s: cut off a torn last line of %d bytes, %r", self.path, self._size - end, torn)
         os.ftruncate(self._fd, end)
-        self._size = end
+        self._size = self._durable_size = end
+        self._times_ns = _times_ns(os.fstat(self._fd))
 
     def _without_duplicates(self, rows: Sequence[str], times_ns: Sequence[int]) -> list[str]:
         """The rows, in order, of readings that are neither in the file nor twice among these."""
-        by_key = {_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
-        standing = self._standing({key for key in by_key if key < self._greatest})
+        by_key = {reading_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
+        standing = self._contents.standing({key for key in by_key if key < self._contents.greatest})
         return [row for key, row in by_key.items() if key not in standing]
-
-    def _standing(self, wanted: set[str]) -> set[str]:
-        """Which of the readings with these keys have a row in the file."""
-        found: set[str] = set()
-        first = min(wanted, default="")
-        for number, lines in enumerate(self._lines_from_end() if wanted else ()):
-            if number == 2 and self._is_sorted and self._is_pure:
-                return self._standing_in_order(wanted)
-            found.update(key for line in lines if (key := _key(line)) in wanted and self._is_row(line))
-            if len(found) == len(wanted) or (self._is_sorted and next(filter(self._is_row, lines), first) < first):
-                break
-        return found
-
-    def _standing_in_order(self, wanted: set[str]) -> set[str]:
-        """The same in a sorted file of nothing but rows: what may be wanted is read, and no more."""
-        found: set[str] = set()
-        at, end, rest = self._offset(min(wanted)), f"{max(wanted)}-", b""  # a row goes on with a comma, which is less
-        while block := os.pread(self._fd, _BLOCK, at):
-            at += len(block)
-            whole, _, rest = (rest + block).rpartition(b"\n")
-            lines = whole.decode("latin-1").split("\n")
-            found.update(wanted.intersection(map(_key, lines)))
-            if lines[-1] >= end:
-                break
-        return found
-
-    def _offset(self, text: str) -> int:
-        """Where, in a sorted file, a line begins that is not behind `text`, and little before it."""
-        low, high = len(_HEADER_LINE), self._size
-        while high - low > _FIRST_BLOCK:
-            middle = (low + high) // 2
-            before, _, rest = os.pread(self._fd, _FIRST_BLOCK, middle).partition(b"\n")
-            line, newline, _ = rest.partition(b"\n")
-            if newline and line.decode("latin-1") < text:
-                low = middle + len(before) + 1
-            else:
-                high = middle
-        return low
-
-    def _lines_from_end(self) -> Iterator[list[str]]:
-        """The lines in blocks, the last block first; the first blocks are small."""
-        end, length, rest = self._size, _FIRST_BLOCK, b""
-        while end > len(_HEADER_LINE):
-            start = max(len(_HEADER_LINE), end - length)
-            block = os.pread(self._fd, end - start, start) + rest
-            if start > len(_HEADER_LINE):  # the first line begins in an earlier block
-                rest, _, block = block.partition(b"\n")
-                rest = rest[:_NO_ROW]
-            yield block.decode("latin-1").split("\n")
-            end, length = start, min(4 * length, _BLOCK)
 
     def _write(self, content: bytes) -> None:
         self.unsynced = True
@@ -253,6 +188,7 @@ class DayFile:
             written = os.write(self._fd, left)
             self._size += written
             left = left[written:]
+        self._times_ns = _times_ns(os.fstat(self._fd))
 
     def _fail(self, error: OSError) -> NoReturn:
         """Leave nothing that is not known durable: after a failed fsync, nobody knows what is on the disk."""
@@ -270,6 +206,11 @@ class DayFile:
             os.ftruncate(self._fd, self._durable_size)
 
 
-def _key(row: str) -> str:
-    """What tells one reading from another: the row up to and with the meter's power."""
-    return row.rsplit(",", 2)[0]
+def _times_ns(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_ctime_ns
+
+
+def _ascend_as_text(times_ns: Sequence[int]) -> bool:
+    """Whether times ascend, and their texts, too: they do as long as seconds have the same number of digits."""
+    is_ascending = times_ns.step > 0 if isinstance(times_ns, range) else all(map(lt, times_ns, times_ns[1:]))
+    return is_ascending and len(str(times_ns[0] // SECOND_NS)) == len(str(times_ns[-1] // SECOND_NS))

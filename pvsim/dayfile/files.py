@@ -12,6 +12,7 @@ from pvsim.dayfile.name import SLOT_NS, local_day, slot_day
 from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
+_MANY_SLOTS = 24 * 120  # of 30 s: a day
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 
 
@@ -36,12 +37,15 @@ class DayFiles:
         Returns how many were new: a reading whose row stands there is not written again. What fails is told by
         `commit`; until then further readings of that meter are not written.
         """
+        return sum(self.write_day(meter_id, day, *part) for day, part in self.by_day(times_ns, rows).items())
+
+    def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """The same, of rows that are all of one day."""
         self._written.add(meter_id)
         if meter_id in self._failed:
             return 0
         try:
-            parts = self._by_day(times_ns, rows)
-            return sum(self._append(self._file(meter_id, day), *part) for day, part in parts.items())
+            return self._append(self._file(meter_id, day), times_ns, rows)
         except DayFileError as error:
             self._failed[meter_id] = error
             return 0
@@ -68,17 +72,23 @@ class DayFiles:
         for each in (self._files, self._unsynced, self._written, self._failed):
             each.clear()
 
-    def _by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
-        slots = {time_ns // SLOT_NS for time_ns in times_ns}
-        days = {slot_day(slot, self._time_zone) for slot in slots}
-        if len(days) == 1:
-            return {days.pop(): (times_ns, rows)}
+    def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
+        """These rows, and the instants of their readings, by the days whose files they belong into."""
+        if times_ns and (day := self._only_day(min(times_ns) // SLOT_NS, max(times_ns) // SLOT_NS)):
+            return {day: (times_ns, rows)}
         parts: dict[date, tuple[list[int], list[str]]] = {}
         for time_ns, row in zip(times_ns, rows, strict=True):
             part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
             part[0].append(time_ns)
             part[1].append(row)
         return dict(parts)
+
+    def _only_day(self, first_slot: int, last_slot: int) -> date | None:
+        """The day of all that lies between, if it is one, and that is found out soon."""
+        if last_slot - first_slot > _MANY_SLOTS:
+            return None
+        days = {slot_day(slot, self._time_zone) for slot in range(first_slot, last_slot + 1)}
+        return days.pop() if len(days) == 1 else None
 
     def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         count = file.append(times_ns, rows)
@@ -107,17 +117,21 @@ class DayFiles:
             self._unsynced.pop(file, None)
 
     def _sync_files(self) -> None:
-        if (
-            len(self._unsynced) >= _MANY
-            and self._file_system
-            and self._file_system.sync([file.device for file in self._unsynced])
-        ):
-            for file in self._unsynced:
-                file.set_synced()
-        else:
+        if not (len(self._unsynced) >= _MANY and self._sync_at_once()):
             for file in self._unsynced:
                 self._sync(file)
         self._unsynced.clear()
+
+    def _sync_at_once(self) -> bool:
+        if not self._file_system:
+            return False
+        for file in self._unsynced:
+            file.tell()
+        is_done = self._file_system.sync([file.device for file in self._unsynced])
+        if is_done:
+            for file in self._unsynced:
+                file.set_synced()
+        return is_done
 
     def _sync(self, file: DayFile) -> None:
         try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
-from pvsim.meter.progress import file_name
+from pvsim.meter.progressfiles import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
 from pvsim.reading import expand_ids
 
@@ -23,6 +24,7 @@ class Options(NamedTuple):
     meters: Mapping[str, config.MeterSettings]
     progress: Path | None
     timeline: Timeline
+    timeout_s: float | None = None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,8 +75,23 @@ def parser() -> argparse.ArgumentParser:
         default=os.environ.get("STATE_DIRECTORY"),
         help="keep the progress there, so that no restart leaves a gap (default: $STATE_DIRECTORY, else nowhere)",
     )
+    parser.add_argument(
+        "--timeout",
+        type=parse_timeout,
+        metavar="SECONDS",
+        help="give up, with exit status 1, when there is no broker for so long (default: never)",
+    )
     runtime.add_options(parser)
     return parser
+
+
+def parse_timeout(text: str) -> float:
+    """Seconds; ArgumentTypeError if it is no such number."""
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds < 10**9:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; give a number of seconds, more than 0.")
 
 
 def prepare(given: argparse.Namespace) -> Options:
@@ -82,7 +99,8 @@ def prepare(given: argparse.Namespace) -> Options:
     simulation = config.load_simulation(given.simulation_file, given.configuration_file)
     count = simulation.nb_meter if given.nb_meter is None else given.nb_meter
     meter_ids = expand_ids(given.meter_ids or [f"Meter_{number}" for number in range(count)])
-    meters = {meter_id: simulation.meter(meter_id) for meter_id in meter_ids}
+    starting = runtime.Starting()
+    meters = {meter_id: simulation.meter(meter_id, starting) for meter_id in meter_ids}
     if given.interval is not None:
         meters = {meter_id: replace(settings, interval_ns=given.interval) for meter_id, settings in meters.items()}
     timeline = Timeline(*config.span_ns(given, config.zone(simulation.timezone)), given.speed)
@@ -91,7 +109,7 @@ def prepare(given: argparse.Namespace) -> Options:
     specs = [*(given.meter_ids or []), *([timeline.name] if timeline.is_history else [])]
     directory = given.state_dir and Path(given.state_dir).absolute()
     progress = directory / file_name(specs) if directory else None
-    return Options(config.load_broker(given.configuration_file), meters, progress, timeline)
+    return Options(config.load_broker(given.configuration_file), meters, progress, timeline, given.timeout)
 
 
 def serve(options: Options, host: runtime.Host) -> None:

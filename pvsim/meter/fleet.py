@@ -22,7 +22,7 @@ from pvsim.config import MeterSettings
 from pvsim.meter.progress import Track
 from pvsim.meter.timeline import Timeline
 from pvsim.models import PowerModel
-from pvsim.reading import END_NS, JSON, content_type, encode
+from pvsim.reading import END_NS, JSON, content_type, encode, most_readings
 
 if TYPE_CHECKING:
     from pvsim.models.faults import Given
@@ -127,9 +127,9 @@ class Meter:
     def __init__(self, meter_id: str, settings: MeterSettings, power: PowerModel, track: Track) -> None:
         self.meter_id = meter_id
         self.interval_ns = settings.interval_ns
-        self.batch = settings.batch
+        self.batch = min(settings.batch, most_readings(settings.interval_ns))
         self.backlog_ns = settings.backlog_ns
-        self.messages = _composer(meter_id, settings, power)
+        self.messages = _composer(meter_id, settings, power, track)
         self.instants = range(0)
         self.unsent: list[Message] = []
         self.track = track
@@ -155,7 +155,9 @@ class Meter:
         return (due_ns + ahead_ns) // self.linger_ns * self.linger_ns - self.phase_ns - 1
 
 
-def _composer(meter_id: str, settings: MeterSettings, power: PowerModel) -> Callable[[range], list[Message]]:
+def _composer(
+    meter_id: str, settings: MeterSettings, power: PowerModel, track: Track
+) -> Callable[[range], list[Message]]:
     def plain(instants: range) -> list[Message]:
         return [Message(encode(meter_id, instants, power(instants)), content_type(len(instants)), len(instants))]
 
@@ -164,7 +166,12 @@ def _composer(meter_id: str, settings: MeterSettings, power: PowerModel) -> Call
     from pvsim.models.faults import Faulty  # most meters have none
 
     faulty = Faulty(settings.seed, meter_id, settings.interval_ns, power, settings.faults)
-    return lambda instants: messages(meter_id, faulty.sequence(instants), settings.batch)
+
+    def is_ours(item: Given | bytes) -> bool:
+        """Not a late reading of before the settings changed: it had another value, and was sent with that."""
+        return isinstance(item, bytes) or item.instant_ns > track.floor_ns
+
+    return lambda instants: messages(meter_id, filter(is_ours, faulty.sequence(instants)), settings.batch)
 
 
 class Fleet:
@@ -285,6 +292,8 @@ class Fleet:
             self._skip_old(meter)
             meter.instants = meter.track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
             meter.unsent = meter.messages(meter.instants) if meter.instants else []
+            if meter.instants:
+                meter.track.sending(meter.instants[-1])
             self._measure(meter)
         if meter.unsent:
             self._publish(meter, meter.unsent[0])

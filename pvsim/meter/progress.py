@@ -1,21 +1,29 @@
-"""How far the broker has confirmed each meter, and what the meter has to send next.
+"""How far the broker has confirmed each meter, what with, and so what the meter has to send next.
 
-`Track` is the pure part: four instants and some gaps per meter. Whatever happens (a lost connection, a lost
-queue, a crash, a stop), it answers one question, which readings come next, because readings can be computed
-again. `ProgressFile` keeps the tracks of one process in a small file that is replaced as a whole.
+A `Track` is some instants and gaps per meter. Whatever happens (a lost connection, a lost queue, a crash, a stop), it
+answers one question, which readings come next, because readings can be computed again: with the settings of today. So
+a track knows what its readings were made with, and after a change none from before it is sent again.
+
+All of it is pure; `progressfiles.py` keeps tracks on disk.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from array import array
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pvsim.disk import sync_directory
-from pvsim.errors import ProgressError
+from pvsim.reading import fixed_text
+
+if TYPE_CHECKING:
+    from pvsim.config import MeterSettings
+    from pvsim.models import PowerModel
 
 RESTART_NS = 90 * 10**9  # started again within this time, a meter counts as never stopped
 INSTANT_NS = 2 * 10**9  # no broker is killed and back again in less
@@ -28,15 +36,35 @@ class Track:
     confirmed_ns: every reading up to this instant is confirmed by the broker (or was never to be made);
     settled_ns: so long confirmed that a broker that is killed does not forget it any more;
     declared_ns: where the meter was when its queue was declared, and so the oldest that the queue can hold;
+    sent_ns: the last instant that may have been sent, confirmed or not;
+    made_with: what its readings come from, None if nobody knows;
+    floor_ns: up to this instant they came from something else, and none is sent again;
     gaps: (stopped, started] when the meter was told to stop; stopped_ns: when it was told to, if it still is.
     """
 
-    __slots__ = ("confirmed_ns", "declared_ns", "gaps", "mark_ns", "settled_ns", "stopped_ns")
+    __slots__ = (
+        "confirmed_ns",
+        "declared_ns",
+        "floor_ns",
+        "gaps",
+        "made_with",
+        "mark_ns",
+        "sent_ns",
+        "settled_ns",
+        "stopped_ns",
+    )
 
-    def __init__(self, now_ns: int) -> None:
-        self.confirmed_ns = self.mark_ns = self.settled_ns = self.declared_ns = now_ns
+    def __init__(self, now_ns: int, made_with: str | None = None) -> None:
+        self.confirmed_ns = self.mark_ns = self.settled_ns = self.declared_ns = self.sent_ns = now_ns
+        self.floor_ns = 0
+        self.made_with = made_with
         self.gaps: list[tuple[int, int]] = []
         self.stopped_ns: int | None = None
+
+    @property
+    def reach_ns(self) -> int:
+        """No reading up to this instant becomes due any more: they are confirmed, or not to be made."""
+        return max([self.confirmed_ns, *(started for _, started in self.gaps[-1:])])
 
     def next_ns(self, interval_ns: int) -> int:
         """The first instant whose reading is not confirmed."""
@@ -51,6 +79,10 @@ class Track:
         first = self.next_ns(interval_ns)
         end = min([until_ns, *(stopped for stopped, _ in self.gaps if stopped >= first)])
         return range(first, min(end, first + (most - 1) * interval_ns) + 1, interval_ns)
+
+    def sending(self, instant_ns: int) -> None:
+        """Readings up to `instant_ns` are on their way."""
+        self.sent_ns = max(self.sent_ns, instant_ns)
 
     def confirm(self, instant_ns: int) -> None:
         """The broker has confirmed every reading up to `instant_ns`."""
@@ -70,11 +102,28 @@ class Track:
 
     def is_young(self) -> bool:
         """Whether nothing was settled since the queue was declared: all that it can hold would be sent again."""
-        return self.settled_ns <= self.declared_ns
+        return max(self.settled_ns, self.floor_ns) <= self.declared_ns
 
     def skip_to(self, instant_ns: int) -> None:
         """Readings up to `instant_ns` are not wanted."""
         self.confirmed_ns = max(self.confirmed_ns, instant_ns)
+
+    def remake(self, made_with: str, now_ns: int) -> bool:
+        """From now on its readings are made with this; to be called before `start`. Returns whether that is a change.
+
+        What may have been sent before is not sent again: it would be another reading of the same instant. After a stop
+        it is known what that was, after a crash it may be all up to now. A track of which nobody knows what it was made
+        with goes on behind what is confirmed: neither a gap nor another reading of what a file holds already.
+        """
+        if made_with == self.made_with:
+            return False
+        is_known = self.made_with is not None
+        if is_known and self.stopped_ns is None:
+            self.sending(now_ns)
+        self.made_with = made_with
+        self.floor_ns = max(self.floor_ns, self.confirmed_ns, self.sent_ns)
+        self.skip_to(self.floor_ns)
+        return is_known
 
     def stop(self, now_ns: int) -> None:
         """The meter is told to stop: its last reading is that of `now_ns`, confirmed yet or not."""
@@ -83,8 +132,11 @@ class Track:
     def start(self, now_ns: int, has_stops: bool = True) -> None:
         """The meter starts again: after a stop with a gap, if it `has_stops`; after a quick restart or a crash without.
 
-        Nobody watched the broker meanwhile, so what was not settled is sent again, but for an instant restart.
+        Nobody watched the broker meanwhile, so what was not settled is sent again, but for an instant restart. After a
+        crash nobody knows what was sent since progress was last saved: perhaps all up to now.
         """
+        if self.stopped_ns is None:
+            self.sending(now_ns)
         if self.stopped_ns is None or not 0 <= now_ns - self.stopped_ns < INSTANT_NS:
             self.go_back()
         if has_stops and self.stopped_ns is not None and now_ns - self.stopped_ns > RESTART_NS:
@@ -93,6 +145,7 @@ class Track:
         self.stopped_ns = None
 
     def _rewind(self, instant_ns: int) -> None:
+        instant_ns = max(instant_ns, self.floor_ns)
         self.confirmed_ns = min(self.confirmed_ns, instant_ns)
         self.mark_ns = min(self.mark_ns, instant_ns)
         self.settled_ns = min(self.settled_ns, instant_ns)
@@ -109,27 +162,93 @@ def _after(instant_ns: int, interval_ns: int) -> int:
     return (instant_ns // interval_ns + 1) * interval_ns
 
 
-def dump(tracks: Mapping[str, Track]) -> str:
+# What readings come from.
+
+_SAMPLES = [start_s + step_s for start_s in (1767204000, 1773999000, 1782036000, 1793048400) for step_s in (0, 61, 911)]
+_SAMPLES_NS = [second * 10**9 for second in _SAMPLES]
+
+
+def made_with(settings: MeterSettings, power: PowerModel) -> str:
+    """What a meter's readings come from: its settings, and, since models change, what its model makes of some instants.
+
+    People can read the beginning of it. `power` may be that of any meter with these settings, but always the same.
+    """
+    parts = (settings.model, settings.seed, settings.interval_ns, settings.parameters, settings.faults)
+    digest = blake2b(repr([_plain(part) for part in parts]).encode(), digest_size=8)
+    digest.update(repr(power(_SAMPLES_NS)).encode())
+    return (
+        f"model {settings.model}, seed {settings.seed}, interval {fixed_text(settings.interval_ns, 9)}, "
+        f"all in all {digest.hexdigest()}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value of the settings as one whose `repr` is the same in every process; TypeError if there is none."""
+    if isinstance(value, PurePath | date):
+        return str(value)
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if value is None or isinstance(value, str | bytes | int | float):
+        return value
+    if isinstance(value, array):
+        return blake2b(memoryview(value), digest_size=16).hexdigest()
+    if is_dataclass(value):
+        return [_plain(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, Mapping):
+        return sorted((str(name), _plain(each)) for name, each in value.items())
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    raise TypeError(f"{type(value).__name__} has no text that tells it from others")
+
+
+# The text of a progress file.
+
+
+class Saved(NamedTuple):
+    """What a progress file holds. `history`: the name of the timeline, empty for the clock's; `file`: its own name.
+
+    Those of version 1 know neither.
+    """
+
+    tracks: dict[str, Track]
+    history: str | None = None
+    file: str | None = None
+
+
+def dump(tracks: Mapping[str, Track], history: str = "", file: str = "") -> str:
     """The text of a progress file: JSON, one line a meter."""
     lines = ",\n".join(f'"{meter_id}": {_record(track)}' for meter_id, track in tracks.items())
-    return f'{{"version": 1, "meters": {{\n{lines}\n}}}}\n'
+    head = f'"version": 2, "file": {json.dumps(file)}, "history": {json.dumps(history)}'
+    return f'{{{head}, "meters": {{\n{lines}\n}}}}\n'
 
 
 def _record(track: Track) -> str:
+    made_with = "" if track.made_with is None else f', "made_with": {json.dumps(track.made_with)}'
+    floor = f', "floor_ns": {track.floor_ns}' if track.floor_ns else ""
     gaps = f', "gaps": {json.dumps(track.gaps)}' if track.gaps else ""
     stopped = "" if track.stopped_ns is None else f', "stopped_ns": {track.stopped_ns}'
     return (
         f'{{"confirmed_ns": {track.confirmed_ns}, "settled_ns": {track.settled_ns}, '
-        f'"declared_ns": {track.declared_ns}{gaps}{stopped}}}'
+        f'"declared_ns": {track.declared_ns}, "sent_ns": {track.sent_ns}{made_with}{floor}{gaps}{stopped}}}'
     )
 
 
 def parse(text: str) -> dict[str, Track]:
-    """The tracks in the text of a progress file; ValueError if it is none."""
+    """The tracks in the text of a progress file; ValueError or TypeError if it is none."""
+    return read(text).tracks
+
+
+def read(text: str) -> Saved:
+    """All that the text of a progress file says, of version 1 or 2; ValueError or TypeError if it is none."""
     content = json.loads(text)
-    if not isinstance(content, dict) or content.get("version") != 1 or not isinstance(content.get("meters"), dict):
-        raise ValueError("it is not in the format of version 1")
-    return {meter_id: _track(record) for meter_id, record in content["meters"].items()}
+    if not isinstance(content, dict) or not isinstance(content.get("meters"), dict):
+        raise ValueError("it is no JSON object with meters")
+    if content.get("version") not in (1, 2):
+        raise ValueError("it is neither of version 1 nor of version 2")
+    tracks = {meter_id: _track(record) for meter_id, record in content["meters"].items()}
+    if content["version"] == 1:
+        return Saved(tracks)
+    return Saved(tracks, _text(content, "history"), _text(content, "file"))
 
 
 def _track(record: Any) -> Track:
@@ -139,6 +258,12 @@ def _track(record: Any) -> Track:
     track.mark_ns = track.settled_ns = min(track.confirmed_ns, _instant(record, "settled_ns"))
     track.declared_ns = min(track.settled_ns, _instant(record, "declared_ns"))
     track.gaps = [_gap(gap) for gap in record.get("gaps", [])]
+    if "sent_ns" in record:
+        track.sent_ns = _instant(record, "sent_ns")
+    if "made_with" in record:
+        track.made_with = _text(record, "made_with")
+    if "floor_ns" in record:
+        track.floor_ns = _instant(record, "floor_ns")
     if "stopped_ns" in record:
         track.stopped_ns = _instant(record, "stopped_ns")
     return track
@@ -158,59 +283,8 @@ def _instant(record: dict[str, Any], key: str) -> int:
     return value
 
 
-class ProgressFile:
-    """The tracks of one process on disk: replaced as a whole, so whole at any moment; held by one process."""
-
-    def __init__(self, path: Path) -> None:
-        """ProgressError if another process holds it, or the directory cannot be written."""
-        self.path = path
-        try:
-            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ProgressError(
-                f"Another process publishes these meters and keeps its progress in {path}; "
-                "stop it first, or give this one another --state-dir."
-            ) from None
-        except OSError as error:
-            raise ProgressError(
-                f"Cannot keep the progress in {path.parent}: {error.strerror}; "
-                "give a --state-dir that exists and can be written."
-            ) from None
-
-    def load(self) -> dict[str, Track]:
-        """The tracks as last saved, none if there is no file yet; ProgressError if it cannot be read."""
-        try:
-            return parse(self.path.read_text())
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise ProgressError(f"Cannot read {self.path}: {error.strerror}.") from None
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ProgressError(
-                f"{self.path} is damaged ({error}); move it away, and its meters begin anew from now."
-            ) from None
-
-    def save(self, tracks: Mapping[str, Track]) -> None:
-        """Replace the file, durably; OSError (a full disk, say) leaves the old one as it was."""
-        part = self.path.with_suffix(".part")
-        with part.open("w") as file:
-            file.write(dump(tracks))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
-        sync_directory(self.path.parent)
-
-    def close(self) -> None:
-        """Let another process have it."""
-        os.close(self._lock)
-
-
-def file_name(specs: Iterable[str]) -> str:
-    """The name of the progress file of a process that was given these ids; without any, it is the fleet's."""
-    name = "+".join(specs)
-    if len(name) > 200:
-        from hashlib import blake2b
-
-        name = f"{name[:150]}-{blake2b(name.encode(), digest_size=8).hexdigest()}"
-    return f"progress-{name}.json" if name else "progress.json"
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is no text")
+    return value

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pvsim import config, runtime
+from pvsim import runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.errors import BrokerError
+from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
-from pvsim.meter.progress import ProgressFile, Track
-from pvsim.models import load
+from pvsim.meter.progressfiles import ProgressFile
+from pvsim.meter.readers import Readers
+from pvsim.meter.tracks import Tracks, power_of
+from pvsim.metrics import PERIOD_S
 from pvsim.reading import shown_ids
 
 if TYPE_CHECKING:
@@ -21,7 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pvsim.meter")
 
-SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01
+SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
+EARLY_S = 0.0012  # before a reading is due
+AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
 
 
@@ -34,50 +40,55 @@ class Service:
         self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
-        self._file = ProgressFile(options.progress) if options.progress else None
-        self._tracks = self._file.load() if self._file else {}
         self._timeline = options.timeline
-        meters = [self._meter(meter_id, settings, now_ns) for meter_id, settings in options.meters.items()]
+        self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
+        meters = [
+            Meter(meter_id, settings, power_of(meter_id, settings), self._tracks.start(meter_id, settings))
+            for meter_id, settings in options.meters.items()
+        ]
         self._timeline = self._timeline.begin(min(meter.track.confirmed_ns for meter in meters), now_ns)
         self.fleet = Fleet(meters, self._broker, arguments(options.broker), clock, self._timeline)
+        self._figures = MeterFigures()
         self._stop_ns: int | None = None
-        self._began_s = time.monotonic()
-        self._first_ns = options.timeline.start_ns or now_ns
-        self._has_bar = self._timeline.end_ns is not None and sys.stderr.isatty()
-
-    def _meter(self, meter_id: str, settings: config.MeterSettings, now_ns: int) -> Meter:
-        track = self._tracks.get(meter_id)
-        if track is None:
-            start_ns = self._timeline.start_ns
-            track = self._tracks[meter_id] = Track(now_ns if start_ns is None else start_ns - 1)
-        else:
-            track.start(now_ns, self._timeline.has_stops)
-        return Meter(
-            meter_id, settings, load.model(settings.model, settings.seed, meter_id, **settings.parameters), track
-        )
+        self._bar: Bar | None = None
+        if self._timeline.end_ns is not None and sys.stderr.isatty():
+            self._bar = Bar(options.timeline.start_ns or now_ns, self._timeline.end_ns)
+        self._goes_on_ns: int | None = None  # when, because the clock was ahead
+        self._readers = Readers([*options.meters], self._broker) if self._timeline.is_history else None
+        self._patience = Patience(options.timeout_s, time.monotonic())
 
     def run(self) -> None:
         """Work until a signal says stop."""
         log.info("Meter created: %s", shown_ids([meter.meter_id for meter in self.fleet.meters]))
-        self._save()
+        self._tracks.log_changes()
+        self._tracks.save()
         self._loop.watch(self._host.wake_fd, self._on_wake)
         self._broker.start()
         self._tick()
         self._every(SETTLE_S, self.fleet.settle)
-        self._every(SAVE_S, self._save)
+        self._every(SAVE_S, self._tracks.save)
+        if self._host.metrics_file:
+            self._write_metrics()
+            self._every(PERIOD_S, self._write_metrics)
         if self._timeline.end_ns is not None:
             self._every(END_S, self._look_for_the_end)
+        if self._readers:
+            self._every(LOOK_S, self._readers.look)
         self._host.ready()
         self._loop.run()
+        if self._patience.reason:
+            raise BrokerError(self._patience.reason)
 
     # --- what the broker tells
 
     def on_up(self) -> None:
         """Connected."""
+        self._patience.on_up()
         self.fleet.up()
 
     def on_down(self) -> None:
         """Not connected."""
+        self._patience.on_down(time.monotonic())
         self.fleet.down()
         if self._stop_ns is not None:
             self._finish()
@@ -104,17 +115,49 @@ class Service:
         now_ns = self._clock()
         if self._stop_ns is None:
             self.fleet.tick(now_ns)
+        due_ns = self.fleet.next_tick_ns(now_ns)
+        wait_s = (due_ns - self._clock()) / 1e9
+        if self._timeline.speed or not EARLY_S < wait_s < TICK_S:
+            self._loop.later(max(FAST_TICK_S if self._timeline.speed else 0.0, min(wait_s, TICK_S)), self._tick)
+        else:
+            self._loop.later(wait_s - EARLY_S, partial(self._tick_on_time, due_ns))
+        self._loop.later(0, partial(self._tell, now_ns))  # when what is due is on its way
+
+    def _tick_on_time(self, due_ns: int) -> None:
+        """The loop waits whole milliseconds: it wakes up before the time, and the rest is slept."""
+        time.sleep(max(0.0, min(EARLY_S, (due_ns - self._clock()) / 1e9)))
+        self._tick()
+
+    def _tell(self, now_ns: int) -> None:
+        if self._stop_ns is None:
+            self._look_at_the_clock(now_ns)
             self._host.status(self._status())
+            if self._patience.is_over(time.monotonic()) and not self._patience.reason:
+                self._give_up()
         self._host.alive()
-        wait_s = (self.fleet.next_tick_ns(now_ns) - self._clock()) / 1e9
-        shortest_s = FAST_TICK_S if self._timeline.speed else 0.0
-        self._loop.later(max(shortest_s, min(wait_s, TICK_S)), self._tick)
+
+    def _look_at_the_clock(self, now_ns: int) -> None:
+        """One that was ahead has made readings of instants that are still to come."""
+        before_ns, reach_ns = self._goes_on_ns, max(meter.track.reach_ns for meter in self.fleet.meters)
+        is_ahead = reach_ns > self._timeline.due_ns(now_ns) + AHEAD_NS
+        self._goes_on_ns = self._timeline.clock_ns(reach_ns) if is_ahead else None
+        if is_ahead and before_ns is None:
+            log.warning("It %s.", self._why_it_waits())
+        elif before_ns is not None and not is_ahead:
+            log.info("It goes on: the clock says when its next readings are due.")
+
+    def _why_it_waits(self) -> str:
+        assert self._goes_on_ns is not None
+        when = time.strftime("%F %T", time.localtime(self._goes_on_ns // 10**9))
+        if self._timeline.start_ns is not None and self._goes_on_ns < self._timeline.start_ns:
+            return f"begins at {when}"
+        return f"goes on at {when}: the clock was ahead, and readings up to then exist already"
 
     def _look_for_the_end(self) -> None:
         """There is one: when all up to it is due and confirmed, nothing is left to do."""
         now_ns = self._clock()
-        if self._has_bar:
-            self._show_bar()
+        if self._bar:
+            self._bar.show(self.fleet)
         if self._stop_ns is not None or not self._timeline.is_over(now_ns):
             return
         if not self.fleet.is_last_call:
@@ -124,25 +167,26 @@ class Service:
             self._stop_ns = now_ns
             self._host.stopping()
             log.info("All readings asked for are confirmed, %d of them by this run.", self.fleet.confirmed)
+            if self._readers:
+                self._readers.tell()
             self._finish()
 
-    def _show_bar(self) -> None:
-        first_ns, end_ns, tracks = self._first_ns, self._timeline.end_ns, self._tracks.values()
-        assert end_ns is not None
-        done_ns = sum(max(0, min(track.confirmed_ns + 1, end_ns) - first_ns) for track in tracks)
-        share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(tracks)))
-        text = bar(share, self.fleet.confirmed, time.monotonic() - self._began_s)
-        print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
-
     def _status(self) -> str:
-        fleet = self.fleet
-        parts = [f"{len(fleet.meters)} meters" if len(fleet.meters) > 1 else fleet.meters[0].meter_id]
-        parts.append(f"{fleet.confirmed} readings confirmed")
-        if fleet.refused:
-            parts.append(f"{fleet.refused} full queues")
-        if behind := fleet.behind():
-            parts.append(f"{behind} behind")
+        self._count()
+        parts = [self._figures.status(self.fleet.meters[0].meter_id)]
+        if self._goes_on_ns is not None:
+            parts.append(self._why_it_waits())
+        if self._readers and self._readers.missing:
+            parts.append(self._readers.missing)
         return f"{', '.join(parts)}; {self._broker.state}"
+
+    def _count(self) -> None:
+        self._figures.update(self.fleet, self._broker, self._goes_on_ns is not None)
+
+    def _write_metrics(self) -> None:
+        assert self._host.metrics_file
+        self._count()
+        self._host.metrics_file.write(self._figures)
 
     # --- the end
 
@@ -167,20 +211,68 @@ class Service:
         else:
             self._loop.later(0.01, partial(self._wait_until_done, deadline))
 
+    def _give_up(self) -> None:
+        """It was not told to stop, so its progress does not say so."""
+        self._patience.end(self._broker.trouble)
+        self._tracks.save()
+        self._broker.close(self._loop.stop)
+
     def _finish(self) -> None:
         assert self._stop_ns is not None
         for meter in self.fleet.meters:
             meter.track.stop(self._stop_ns)
-        self._save()
+        self._tracks.save()
         self._broker.close(self._loop.stop)
 
-    def _save(self) -> None:
-        if not self._file:
-            return
-        try:
-            self._file.save(self._tracks)
-        except OSError as error:
-            log.error("Cannot save the progress in %s: %s. Trying again.", self._file.path, error.strerror)
+
+class Patience:
+    """How long a service is without a broker before it gives up. `reason`: why it has."""
+
+    def __init__(self, timeout_s: float | None, now_s: float) -> None:
+        self.reason = ""
+        self._timeout_s = timeout_s
+        self._since_s: float | None = now_s
+
+    def on_up(self) -> None:
+        """There is a connection."""
+        self._since_s = None
+
+    def on_down(self, now_s: float) -> None:
+        """There is none."""
+        if self._since_s is None:
+            self._since_s = now_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether it has been long enough."""
+        return self._timeout_s is not None and self._since_s is not None and now_s - self._since_s > self._timeout_s
+
+    def end(self, trouble: str) -> None:
+        """Give up because of this trouble."""
+        sentence, _, _ = trouble.partition(" Next try ")
+        self.reason = f"Gave up after {self._timeout_s:g} s without a broker (--timeout). {sentence}"
+
+
+class Bar:
+    """How far a history has come, on a terminal."""
+
+    def __init__(self, first_ns: int, end_ns: int) -> None:
+        self._first_ns = first_ns
+        self._end_ns = end_ns
+        self._began_s = time.monotonic()
+
+    def show(self, fleet: Fleet) -> None:
+        """Draw it anew."""
+        first_ns, end_ns, meters = self._first_ns, self._end_ns, fleet.meters
+        done_ns = sum(max(0, min(meter.track.confirmed_ns + 1, end_ns) - first_ns) for meter in meters)
+        share = min(1.0, done_ns / max(1, (end_ns - first_ns) * len(meters)))
+        text = bar(share, fleet.confirmed, time.monotonic() - self._began_s)
+        print(f"{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
+
+
+def _progress_file(options: Options) -> ProgressFile | None:
+    timeline = options.timeline
+    history = timeline.name if timeline.is_history else ""
+    return ProgressFile(options.progress, options.meters.keys(), history) if options.progress else None
 
 
 def bar(share: float, readings: int, seconds: float) -> str:

@@ -1,49 +1,46 @@
-"""A recorded profile as a model: parsed from the lines of a CSV file, then looped, shifted, scaled and interpolated.
+"""A recorded profile as a model: looped, shifted, scaled and interpolated.
 
-The file has a header; what stands before it (as in the hourly files of PVGIS) and after an empty line is no data. All
-numbers are whole nanoseconds and milliwatts from here on, so that the answer is exact.
+All numbers are whole nanoseconds and milliwatts, so that the answer is exact. Rounds of days, weeks and years follow
+the wall clock of the file's time zone: an instant is played from the recorded one at which that clock shows the same.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pvsim.models import PowerModel
-from pvsim.models.days import new_year
+from pvsim.models.days import new_year, year_of
 from pvsim.models.noise import uniform
 
 SECOND_NS = 10**9
+DAY_NS = 86_400 * SECOND_NS
 PARTS = 10**6  # a scale of 1
-MILLIWATTS = {"W": 1000, "kW": 10**6}
 STEP, LINEAR = "step", "linear"
-TIME_NAMES = ("time", "time_s", "timestamp", "datetime", "date", "time(utc)", "utc")
+DAY, WEEK, YEAR = "day", "week", "year"
 
-_END_S = 2**63 // SECOND_NS  # in the year 2262
-_MOST_MILLIWATTS = 10**12  # a GW, and 1000 times that can still be sent
-_HEADER_WITHIN = 100  # lines
-_EPOCH = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
-_ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9})[0-9]*)?)?"
-    r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2})?)?",
-    re.ASCII,
-)
-_PVGIS = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2}):([0-9]{2})([0-9]{2})", re.ASCII)
+_NEARLY_NS = 3600 * SECOND_NS  # so much may be missing of a file of whole days
+_YEAR_DAYS = 365
+
+Clock = Callable[[int], int]
+"""How many seconds a wall clock is ahead of UTC, at an instant in s."""
 
 
 class Profile(NamedTuple):
-    """What was recorded: instants, ascending, in ns since the epoch, and the power at each in mW."""
+    """What was recorded: instants, ascending, in ns since the epoch, and the power at each in mW.
+
+    `end_ns`: when the last one ends; `are_instants`: whether powers are those of instants, not means until the
+    next; `is_typical`: whether it is a year made of months of several; `notes`: what its user should know.
+    """
 
     times: array[int]
     milliwatts: array[int]
-
-
-class BadProfile(ValueError):  # noqa: N818 - it reads as what it says
-    """A text that is no profile; says where, and what would be right."""
+    end_ns: int
+    are_instants: bool = False
+    is_typical: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def replay(
@@ -51,22 +48,31 @@ def replay(
     meter_id: str,
     profile: Profile,
     interpolation: str,
-    loop_ns: int | None,
+    loop: int | str | None,
     shift_ns: int,
     scale_parts: int,
     spread_ns: int,
+    clock: Clock | None = None,
 ) -> PowerModel:
     """The power of the profile, again and again.
 
-    `loop_ns`: how long a round takes, None for as long as the profile is, 0 for one round, with 0 W before and after;
-    `shift_ns`: how much later it is; `spread_ns`: each meter has its own delay below this; `scale_parts`: a factor, in
-    millionths.
+    `interpolation`: empty for linear where the profile is one of instants, else step; `loop`: how long a round takes in
+    ns, or DAY, WEEK or YEAR, None for what `usual_loop` says, 0 for one round, with 0 W before and after; `shift_ns`:
+    how much later it is; `spread_ns`: each meter has its own delay below this; `scale_parts`: a factor, in millionths;
+    `clock`: the wall clock of the file's time zone, None for UTC.
     """
-    times = profile.times
-    first, length = times[0], 2 * times[-1] - times[-2] - times[0]
     delay = shift_ns + (uniform(seed, meter_id, "replay spread")([0])[0] * spread_ns >> 64) // SECOND_NS * SECOND_NS
-    turn = length if loop_ns is None else loop_ns
-    between = _linear(profile, turn) if interpolation == LINEAR else _step(profile)
+    way = interpolation or (LINEAR if profile.are_instants else STEP)
+    if loop is None:
+        loop = usual_loop(profile, clock)
+    first, length = profile.times[0], profile.end_ns - profile.times[0]
+    if isinstance(loop, str):
+        turn = 0 if loop == YEAR else _turn(profile, clock, 7 if loop == WEEK else 1)
+        find = _by_days(profile, clock, turn) if turn else _by_year(profile, clock)
+        along = _linear(profile, turn) if way == LINEAR else _step(profile)
+        return lambda instants_ns: [along(find(each - delay)) * scale_parts // PARTS for each in instants_ns]
+    turn = loop
+    between = _linear(profile, turn) if way == LINEAR else _step(profile)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
         places = [instant - delay - first for instant in instants_ns]
@@ -77,14 +83,112 @@ def replay(
     return power
 
 
+def usual_loop(profile: Profile, clock: Clock | None) -> int | str:
+    """The round of a profile of whole years, or of whole days, or nearly; else as long as it is, in ns."""
+    if profile.is_typical:
+        return YEAR
+    start, end, span = _span(profile, clock)
+    years = year_of(end // DAY_NS) - year_of(start // DAY_NS)
+    for turns in {years, years + 1} - {0}:
+        if abs(end - _same_date(start, year_of(start // DAY_NS) + turns)) <= DAY_NS + end - span - start:
+            return YEAR
+    days = round((end - start) / DAY_NS)
+    if days and -_NEARLY_NS <= end - start - days * DAY_NS <= end - start - span:
+        return DAY
+    return profile.end_ns - profile.times[0]
+
+
+def covered_days(profile: Profile, clock: Clock | None) -> float:
+    """How many days a profile covers."""
+    start, end, _ = _span(profile, clock)
+    return (end - start) / DAY_NS
+
+
+def _span(profile: Profile, clock: Clock | None) -> tuple[int, int, int]:
+    """When it begins and ends by the wall clock, and how far it is from its first instant to its last."""
+    start, last = _wall(profile.times[0], clock), _wall(profile.times[-1], clock)
+    return start, last + profile.end_ns - profile.times[-1], last - start
+
+
+# Wall clocks.
+
+
+def _wall(instant: int, clock: Clock | None) -> int:
+    return instant + clock(instant // SECOND_NS) * SECOND_NS if clock else instant
+
+
+def _instant(wall: int, clock: Clock | None) -> int:
+    """The instant at which the wall clock shows this: the first, where it does so twice."""
+    if clock is None:
+        return wall
+    ahead = [clock((wall - hours * 3600 * SECOND_NS) // SECOND_NS) for hours in (-26, 26)]
+    found = [wall - each * SECOND_NS for each in (max(ahead), min(ahead))]
+    return next((each for each in found if _wall(each, clock) == wall), found[-1])
+
+
+def _turn(profile: Profile, clock: Clock | None, days: int) -> int:
+    """How long a round is that takes so many days, or a multiple, as the profile needs."""
+    _, _, span = _span(profile, clock)
+    return days * DAY_NS * max(1, -(-span // (days * DAY_NS)))
+
+
+def _by_days(profile: Profile, clock: Clock | None, turn: int) -> Callable[[int], int]:
+    """Rounds of so many ns of the wall clock."""
+    start, _, _ = _span(profile, clock)
+
+    def find(instant: int) -> int:
+        return _instant((_wall(instant, clock) - start) % turn + start, clock)
+
+    return find
+
+
+def _by_year(profile: Profile, clock: Clock | None) -> Callable[[int], int]:
+    """The same date and time of day, in the recorded years in turn."""
+    start, end, _ = _span(profile, clock)
+    first_year, last_year = year_of(start // DAY_NS), year_of(end // DAY_NS)
+    years = max(1, round((end - start) / (_YEAR_DAYS * DAY_NS)))
+
+    def find(instant: int) -> int:
+        wall = _wall(instant, clock)
+        year = first_year + (year_of(wall // DAY_NS) - first_year) % years
+        others = (year, year + years, *range(last_year, first_year - 1, -1))
+        dates = [_same_date(wall, other) for other in others]
+        return _instant(next((each for each in dates if start <= each < end), dates[0]), clock)
+
+    return find
+
+
+def _same_date(wall: int, year: int) -> int:
+    """The same date and time of day in another year; 29 February is the 28th where there is none."""
+    day, rest = divmod(wall, DAY_NS)
+    own = year_of(day)
+    number = day - new_year(own)  # from 0
+    is_29th = _is_leap(own) and number == _FEBRUARY_29
+    if _is_leap(own) and number >= _FEBRUARY_29:
+        number -= 1
+    if _is_leap(year) and (is_29th or number >= _FEBRUARY_29):
+        number += 1
+    return (new_year(year) + number) * DAY_NS + rest
+
+
+_FEBRUARY_29 = 59  # counted from 1 January, which is 0
+
+
+def _is_leap(year: int) -> bool:
+    return new_year(year + 1) - new_year(year) == 366
+
+
+# Between two instants.
+
+
 def _step(profile: Profile) -> Callable[[int], int]:
-    times, milliwatts = profile
+    times, milliwatts = profile.times, profile.milliwatts
     return lambda at: milliwatts[bisect_right(times, at) - 1]
 
 
 def _linear(profile: Profile, turn: int) -> Callable[[int], int]:
     """On a straight line from each instant to the next; from the last one to the first of the next round."""
-    times, milliwatts = profile
+    times, milliwatts = profile.times, profile.milliwatts
 
     def between(at: int) -> int:
         after = bisect_right(times, at)
@@ -98,104 +202,8 @@ def _linear(profile: Profile, turn: int) -> Callable[[int], int]:
     return between
 
 
-# Text to profile.
-
-
-def parse(lines: Iterable[str], column: str, unit: str) -> Profile:
-    """The profile in the lines of a CSV file, or BadProfile.
-
-    `column`: the name of the one to take, or nothing if there is only one, or one named P; `unit`: W or kW.
-    """
-    numbered = enumerate(lines, 1)
-    number, header, delimiter = _header(numbered)
-    cells = [cell.strip() for cell in header]
-    time_at = next(at for at, cell in enumerate(cells) if cell.lower() in TIME_NAMES)
-    value_at = _value_column(number, cells, time_at, column)
-    times, milliwatts = array("q"), array("q")
-    previous = -1
-    for number, row in _rows(numbered, delimiter):
-        if len(row) <= max(time_at, value_at):
-            raise BadProfile(f"line {number} has {len(row)} columns; give as many as the header has.")
-        time_ns = _time_ns(number, row[time_at].strip())
-        if time_ns <= previous:
-            raise BadProfile(f"line {number} is not later than the line before; sort the lines, each time once.")
-        previous = time_ns
-        times.append(time_ns)
-        milliwatts.append(_milliwatts(number, row[value_at].strip(), delimiter, MILLIWATTS[unit]))
-    if len(times) < 2:
-        raise BadProfile("has fewer than two lines of data; give at least two.")
-    return Profile(times, milliwatts)
-
-
-def _header(numbered: Iterator[tuple[int, str]]) -> tuple[int, list[str], str]:
-    for number, line in numbered:
-        for delimiter in (",", ";", "\t"):
-            cells = next(csv.reader([line], delimiter=delimiter), [])
-            if len(cells) > 1 and any(cell.strip().lower() in TIME_NAMES for cell in cells):
-                return number, cells, delimiter
-        if number >= _HEADER_WITHIN:
-            break
-    raise BadProfile(f"has no header in its first lines; give one with a column named {', '.join(TIME_NAMES[:-1])}.")
-
-
-def _value_column(number: int, cells: list[str], time_at: int, column: str) -> int:
-    others = [cell for at, cell in enumerate(cells) if at != time_at]
-    wanted = column or ("P" if "P" in others else others[0] if len(others) == 1 else "")
-    if wanted not in others:
-        what = f"has no column {column}" if column else "has several columns"
-        raise BadProfile(f"line {number} {what}; name one of {', '.join(others)}.")
-    return next(at for at, cell in enumerate(cells) if cell == wanted and at != time_at)
-
-
-def _rows(numbered: Iterator[tuple[int, str]], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows up to an empty line; after it there may be notes, but no further data."""
-    for number, line in numbered:
-        if not line.strip():
-            break
-        yield number, next(csv.reader([line], delimiter=delimiter), [])
-    for number, line in numbered:
-        first = line.split(delimiter)[0].strip()
-        if _EPOCH.fullmatch(first) or _ISO.fullmatch(first) or _PVGIS.fullmatch(first):
-            raise BadProfile(f"line {number} comes after an empty line; take that one away.")
-
-
-def _time_ns(number: int, text: str) -> int:
-    seconds = None
-    part = ""
-    if match := _EPOCH.fullmatch(text):
-        seconds, part = int(match[1]), match[2]
-    elif match := _ISO.fullmatch(text):
-        ahead = (int(match[10]) * 3600 + int(match[11] or 0) * 60) * (-1 if match[9] == "-" else 1) if match[9] else 0
-        moment = _moment([int(each or 0) for each in match.groups()[:6]])
-        seconds, part = None if moment is None else moment - ahead, match[7]
-    elif match := _PVGIS.fullmatch(text):
-        seconds = _moment([*(int(each) for each in match.groups()), 0])
-    if seconds is None or not 0 <= seconds < _END_S:
-        what = "2026-06-21T12:00:00+02:00 (without an offset it is UTC), or seconds since the epoch"
-        raise BadProfile(f"line {number}: {text[:40] or '(nothing)'} is no time; give one such as {what}.")
-    return seconds * SECOND_NS + int((part or "").ljust(9, "0"))
-
-
-def _moment(parts: list[int]) -> int | None:
-    """Seconds since the epoch of a year, month, day, hour, minute and second in UTC; None if there is no such time."""
-    year, month, day, hour, minute, second = parts
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    months = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    if not (1 <= month <= 12 and 1 <= day <= months[month - 1] and hour < 24 and minute < 60 and second < 60):
-        return None
-    days = new_year(year) + sum(months[: month - 1]) + day - 1
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
-
-
-def _milliwatts(number: int, text: str, delimiter: str, factor: int) -> int:
-    try:
-        value = float(text.replace(",", ".") if delimiter == ";" else text) * factor
-    except ValueError:
-        value = float("nan")
-    if not abs(value) <= _MOST_MILLIWATTS or "_" in text:
-        raise BadProfile(f"line {number}: {text[:40] or '(nothing)'} is no power; give a number.")
-    return round(value)
-
-
-KEYS = ("file", "column", "unit", "interpolation", "loop_ns", "shift_ns", "scale_parts", "spread_ns")
-"""Of a replay; whoever reads the file gives the profile in it instead of the first three."""
+KEYS = (
+    "file", "column", "unit", "time_column", "file_timezone", "time_format", "missing", "where", "interpolation",
+    "loop", "shift_ns", "scale_parts", "spread_ns",
+)  # fmt: skip
+"""Of a replay; whoever reads the file gives the profile in it, and its clock, instead of those up to `where`."""

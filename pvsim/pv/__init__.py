@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
 from pvsim.reading import expand_ids
+
+if TYPE_CHECKING:
+    from pvsim.dayfile import DayFiles
 
 
 class Options(NamedTuple):
@@ -20,6 +23,7 @@ class Options(NamedTuple):
     meters: Mapping[str, config.PvSettings]
     timezone: str | None
     output_dir: Path
+    live: bool = True
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,9 +60,10 @@ def parser() -> argparse.ArgumentParser:
 def prepare(given: argparse.Namespace) -> Options:
     """Read and check everything that the user has set; ConfigError says what is wrong."""
     simulation = config.load_simulation(given.simulation_file, given.configuration_file)
-    meters = {meter_id: simulation.pv(meter_id) for meter_id in expand_ids(given.meter_ids)}
+    starting = runtime.Starting()
+    meters = {meter_id: simulation.pv(meter_id, starting) for meter_id in expand_ids(given.meter_ids)}
     broker = config.load_broker(given.configuration_file)
-    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute())
+    return Options(broker, meters, simulation.timezone, Path(given.output_dir).absolute(), simulation.live)
 
 
 def files(options: Options) -> int:
@@ -66,13 +71,22 @@ def files(options: Options) -> int:
     return 2 * len(options.meters) + 8
 
 
-def serve(options: Options, host: runtime.Host) -> None:
+def day_files(options: Options, host: runtime.Host) -> DayFiles:
+    """The day files that such a service writes."""
+    from pvsim.dayfile import DayFiles
+
+    return DayFiles(options.output_dir, config.zone(options.timezone), host.files)
+
+
+def serve(
+    options: Options, host: runtime.Host, make_files: Callable[[Options, runtime.Host], DayFiles] = day_files
+) -> None:
     """Run the service until it is told to stop."""
-    from pvsim.pv.recorder import Recorder  # with pika, which who asks for --help need not wait for
+    from pvsim.pv.service import Service  # with pika, which who asks for --help need not wait for
 
-    Recorder(options, host).run()
+    Service(options, host, make_files(options, host)).run()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, serve: Callable[[Options, runtime.Host], None] = serve) -> int:
     """The command pvsim-pv."""
     return runtime.execute(parser(), prepare, serve, argv, files)

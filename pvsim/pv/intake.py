@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from functools import partial
 from itertools import cycle, islice
@@ -63,13 +63,20 @@ class Intake:
         return sum(source.phase is Phase.STANDBY for source in self._sources.values())
 
     @property
+    def consumed(self) -> list[str]:
+        """The queues whose messages come to us, if there are any."""
+        return [source.queue for source in self._sources.values() if source.phase is Phase.CONSUMED]
+
+    @property
     def troubles(self) -> list[str]:
         """Why queues are not consumed, a sentence each."""
         return [source.trouble for source in self._sources.values() if source.trouble]
 
-    def up(self) -> None:
-        """Connected: consume each queue."""
+    def up(self, but: Collection[str] = ()) -> None:
+        """Connected: consume each queue, `but` those."""
         for source in self._sources.values():
+            if source.queue in but:
+                continue
             if source.is_doubtful:
                 self._try(source)
             else:

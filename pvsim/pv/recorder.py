@@ -1,8 +1,12 @@
-"""The PV service: readings come in, and rows go into day files.
+"""Readings become rows, rows are committed, messages acknowledged.
 
-A message is acknowledged only after its rows are durable. What arrives together is committed together:
-deliveries are gathered while the loop reads them, then written, synced and acknowledged at one go. A meter
-whose file cannot be written gives its messages back and waits, without stopping the others.
+A message is acknowledged only after its rows are durable. What arrives together is committed together: deliveries are
+gathered while the loop reads them, then written, synced and acknowledged at one go. That goes in slices, a meter and a
+day at a time, in turns: whoever's files take long does not hold up the others, nor the loop.
+
+A meter whose file cannot be written gives its messages back, once, and is not consumed until its file can be written.
+The rows that failed are kept, and tried again: what could not be written is the best question to ask of a disk. When
+they are durable, their messages come again, and find that they have their rows already.
 """
 
 from __future__ import annotations
@@ -10,70 +14,120 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
-from pvsim import config, runtime
-from pvsim.broker import Broker, Delivery, Loop, arguments, back_off
-from pvsim.dayfile import DayFiles
+from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
-from pvsim.models import PowerModel, solar
-from pvsim.pv.intake import Intake
-from pvsim.pv.setaside import SetAside
-from pvsim.reading import decode, decode_block, shown_ids
+from pvsim.models import PowerModel
+from pvsim.reading import decode, decode_block
 from pvsim.row import format_block, format_row
-
-if TYPE_CHECKING:
-    from pvsim.pv import Options
 
 log = logging.getLogger("pvsim.pv")
 
 MOST_PENDING = 20_000  # readings; then they are committed at once, to bound the memory
+MOST_KEPT = 20_000  # rows of all meters whose files cannot be written; more are computed again when they come again
 MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, for many at a time slow the broker
-MOST_PREFETCHED = 64  # messages of one meter that are delivered and not acknowledged
 LONGEST_WRITE_S = 0.1  # until what is written is committed
-FEW_FILES = (
-    "%d meters, but only %d of their files may be open at a time, so rows take longer: "
-    "raise LimitNOFILE (ulimit -Hn), or run fewer meters in one process."
-)
-TICK_S, LONGEST_PAUSE_S = 1.0, 30.0
+LONGEST_WAIT_S = 30.0  # until a file is tried again
+LONGEST_STOP_S = 5.0  # until what is left when the service is stopped is left to its successor
+
+Part = tuple[Sequence[int], Sequence[str]]
+"""Rows of one day, and the instants of their readings before them."""
+
+
+class Link(Protocol):
+    """What a recorder needs of the broker."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection."""
+
+    def ack(self, tags: Sequence[int]) -> None:
+        """These messages are done with."""
+
+    def give_back(self, tags: Sequence[int]) -> None:
+        """These messages go back to their places in the queues."""
+
+    def cancel(self, queue: str, done: Callable[[], None]) -> None:
+        """No more deliveries from a queue."""
+
+
+class Files(Protocol):
+    """What a recorder needs of day files."""
+
+    def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> Mapping[date, Part]:
+        """These rows, by the files that they belong into."""
+
+    def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Write rows of one day; returns how many were new. What fails is told by `commit`."""
+
+    def commit(self) -> Mapping[str, DayFileError]:
+        """Make durable what was written; returns the meters that failed, and why."""
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+class Owner(Protocol):
+    """Whom a recorder tells."""
+
+    def on_rejected(self, delivery: Delivery, reason: str) -> None:
+        """This message is no reading."""
+
+    def on_writable(self, queue: str) -> None:
+        """The files of this meter can be written again."""
+
+    def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """These rows of a meter are durable, and their messages acknowledged."""
+
+    def on_commit(self, duration_s: float) -> None:
+        """A commit is over."""
+
+
+class Batch:
+    """Rows of one meter, the instants of their readings, and the tags of their messages."""
+
+    __slots__ = ("days", "new", "rows", "tags", "times_ns")
+
+    def __init__(self) -> None:
+        self.times_ns: list[int] = []
+        self.rows: list[str] = []
+        self.tags: list[int] = []
+        self.days: list[tuple[date, Part]] = []  # what is still to be written of it, once that has begun
+        self.new = 0  # rows that were not there yet
 
 
 class Meter:
-    """One meter whose readings are recorded."""
+    """One meter whose readings are recorded. `retry_at_s`: when its file is tried again, None if it can be written."""
 
-    __slots__ = (
-        "failures",
-        "is_paused",
-        "meter_id",
-        "power",
-        "rows",
-        "tags",
-        "times_ns",
-        "trouble",
-    )
+    __slots__ = ("failures", "meter_id", "pending", "power", "retry_at_s", "trouble", "writing")
 
     def __init__(self, meter_id: str, power: PowerModel) -> None:
         self.meter_id = meter_id
         self.power = power
-        self.is_paused = False
+        self.pending = Batch()
+        self.writing: Batch | None = None
         self.failures = 0
         self.trouble = ""
-        self.forget()
-
-    def forget(self) -> None:
-        """Nothing is pending."""
-        self.times_ns: list[int] = []
-        self.rows: list[str] = []
-        self.tags: list[int] = []
+        self.retry_at_s: float | None = None
 
     def add(self, body: bytes) -> int:
         """Compute the rows of a message, and keep them for the next commit; returns how many, or NotAReading."""
         times_ns, rows = self._rows(body)
-        self.times_ns += times_ns
-        self.rows += rows
+        self.pending.times_ns += times_ns
+        self.pending.rows += rows
         return len(rows)
+
+    def withdraw(self) -> list[int]:
+        """All that was not acknowledged is pending again, without its messages, whose tags are returned."""
+        writing, later = self.writing or Batch(), self.pending
+        self.writing, self.pending = None, Batch()
+        self.pending.times_ns = writing.times_ns + later.times_ns
+        self.pending.rows = writing.rows + later.rows
+        return writing.tags + later.tags
 
     def _rows(self, body: bytes) -> tuple[Sequence[int], list[str]]:
         if b"\n" in body and (block := decode_block(body, self.meter_id)):
@@ -83,85 +137,96 @@ class Meter:
         return times_ns, list(map(format_row, readings, self.power(times_ns)))
 
 
+class Settings(NamedTuple):
+    """What else a recorder is given: `later`, of the loop, and a `clock`, seconds from any beginning."""
+
+    later: Callable[[float, Callable[[], None]], None]
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+
+
 class Recorder:
-    """A PV service: the messages of its meters, and their day files."""
+    """The messages of some meters, and their day files."""
 
-    def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], float] = time.time) -> None:
-        self._host = host
-        self._loop = Loop()
-        self._broker = Broker(options.broker, self._loop, self)
-        self._intake = Intake(options.meters, self._broker, arguments(options.broker))
-        if host.files < len(options.meters):
-            log.warning(FEW_FILES, len(options.meters), host.files)
-        self._files = DayFiles(options.output_dir, config.zone(options.timezone), host.files)
-        self._meters = {
-            meter_id: Meter(meter_id, solar.model(settings.model, settings.seed, meter_id, **settings.parameters))
-            for meter_id, settings in options.meters.items()
-        }
-        self._dirty: dict[str, Meter] = {}
-        self._pending = 0
+    def __init__(
+        self, meters: Mapping[str, PowerModel], link: Link, files: Files, owner: Owner, settings: Settings
+    ) -> None:
+        self.rows = 0  # that were written and are durable
+        self.last_ns: int | None = None  # the instant of the newest reading
+        self._meters = {meter_id: Meter(meter_id, power) for meter_id, power in meters.items()}
+        self._link = link
+        self._files = files
+        self._owner = owner
+        self._settings = settings
+        self._dirty: dict[str, Meter] = {}  # meters with something to write, in turns
+        self._pending = 0  # readings, of meters whose files can be written
         self._commit_is_due = False
-        self._set_aside = SetAside(self._broker, clock)
-        self._rows = 0
-        self._last_ns: int | None = None
-        self._is_stopping = False
 
-    def run(self) -> None:
-        """Work until a signal says stop."""
-        log.info("PV created: %s", shown_ids(list(self._meters)))
-        self._loop.watch(self._host.wake_fd, self._on_wake)
-        self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
-        self._tick()
-        self._host.ready()
-        self._loop.run()
+    @property
+    def waiting(self) -> set[str]:
+        """The meters that are not to be consumed, because their files cannot be written."""
+        return {meter_id for meter_id, meter in self._meters.items() if meter.retry_at_s is not None}
 
-    # --- what the broker tells
+    @property
+    def troubles(self) -> list[str]:
+        """Why files cannot be written, a sentence each."""
+        return [meter.trouble for meter in self._meters.values() if meter.trouble]
 
-    def on_up(self) -> None:
-        """Connected."""
-        self._intake.up()
-
-    def on_down(self) -> None:
+    def down(self) -> None:
         """Not connected: what was not acknowledged comes again."""
         for meter in self._meters.values():
-            meter.forget()
-            meter.is_paused = False
-        self._intake.down()
+            meter.withdraw()
+            if meter.retry_at_s is None:
+                meter.pending = Batch()
         self._files.close()  # whoever takes over, in this directory too, finds them free
         self._dirty.clear()
         self._pending = 0
-        self._set_aside.forget()
 
-    def on_delivery(self, delivery: Delivery) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """A message: its readings wait for the next commit."""
         meter = self._meters[delivery.queue]
-        if meter.is_paused:
-            self._broker.give_back([delivery.tag])
-            return
-        self._intake.on_delivery(delivery.queue)
         try:
+            if meter.retry_at_s is not None:
+                self._deliver_late(meter, delivery)
+                return
             count = meter.add(delivery.body)
         except NotAReading as reason:
-            self._set_aside.add(delivery, str(reason))
+            self._owner.on_rejected(delivery, str(reason))
             return
-        meter.tags.append(delivery.tag)
+        meter.pending.tags.append(delivery.tag)
         self._dirty[meter.meter_id] = meter
         self._commit_soon(count)
 
-    def on_cancelled(self, queue: str) -> None:
-        """A queue was deleted."""
-        self._intake.on_cancelled(queue)
+    def tick(self) -> None:
+        """Called every second: try again what could not be written."""
+        if not self._link.is_up:
+            return
+        now_s = self._settings.clock()
+        for meter in self._meters.values():
+            if meter.retry_at_s is not None and now_s >= meter.retry_at_s and meter.writing is None:
+                self._dirty[meter.meter_id] = meter
+        if self._dirty:
+            self._commit_later()
 
-    def on_forbidden(self, queue: str) -> None:
-        """A queue that may not be consumed."""
-        self._intake.on_forbidden(queue)
+    def stop(self) -> None:
+        """Commit what has come, as far as that goes in a short time."""
+        end_s = self._settings.clock() + LONGEST_STOP_S
+        while self._dirty and self._settings.clock() < end_s:
+            self._commit()
+        self._files.close()
+
+    def _deliver_late(self, meter: Meter, delivery: Delivery) -> None:
+        """It was on its way when the queue was cancelled: it goes back, and its rows are written with the others."""
+        if sum(len(each.pending.rows) for each in self._meters.values() if each.trouble) < MOST_KEPT:
+            meter.add(delivery.body)
+        self._link.give_back([delivery.tag])
 
     # --- committing
 
     def _commit_soon(self, readings: int) -> None:
-        """Commit when all that has arrived is read, or at once when it is much."""
+        """Commit when all that has arrived is read, or at once when it is much and nothing else is being written."""
         self._pending += readings
-        if self._pending >= MOST_PENDING:
+        if self._pending >= MOST_PENDING and not any(meter.writing for meter in self._dirty.values()):
             self._commit()
         else:
             self._commit_later()
@@ -169,95 +234,88 @@ class Recorder:
     def _commit_later(self) -> None:
         if not self._commit_is_due:
             self._commit_is_due = True
-            self._loop.later(0, partial(self._commit_when_read, self._pending))
+            self._settings.later(0, partial(self._commit_when_read, self._pending))
 
     def _commit_when_read(self, pending: int) -> None:
         """All is read when a turn of the loop has brought nothing more: pika reads 100 kB in each."""
         if pending < self._pending and len(self._dirty) < MOST_DIRTY:
-            self._loop.later(0, partial(self._commit_when_read, self._pending))
+            self._settings.later(0, partial(self._commit_when_read, self._pending))
         else:
             self._commit()
 
     def _commit(self) -> None:
-        """Commit what is pending; if that takes long, the loop goes on in between: a first commit opens many files."""
+        """Commit a slice of what is pending; the loop goes on between one and the next."""
         self._commit_is_due = False
+        begin_s = self._settings.clock()
         written = self._write()
         failed = self._files.commit()
-        self._rows += sum(rows for meter_id, rows in written.items() if meter_id not in failed)
-        self._acknowledge([self._meters[meter_id] for meter_id in written if meter_id not in failed])
+        duration_s = self._settings.clock() - begin_s
         for meter_id, error in failed.items():
-            self._pause(self._meters[meter_id], error)
+            self._wait(self._meters[meter_id], error)
+        self._acknowledge([meter for meter in written if meter.meter_id not in failed])
+        self._owner.on_commit(duration_s)
         if self._dirty:
-            self._commit_later()
+            self._commit_is_due = True
+            self._settings.later(0, self._commit)
 
-    def _write(self) -> dict[str, int]:
-        """Write pending rows for a while; returns the meters whose rows are written, and how many were new."""
-        written: dict[str, int] = {}
-        end_s = time.monotonic() + LONGEST_WRITE_S
-        for meter_id, meter in list(self._dirty.items()):
-            del self._dirty[meter_id]
-            self._pending -= len(meter.rows)
-            written[meter_id] = self._files.write(meter_id, meter.times_ns, meter.rows)
-            if time.monotonic() > end_s:
+    def _write(self) -> list[Meter]:
+        """Write for a while, a meter and a day at a time, in turns; returns the meters of which all is written."""
+        written: list[Meter] = []
+        end_s = self._settings.clock() + LONGEST_WRITE_S
+        while self._dirty:
+            meter = self._dirty.pop(next(iter(self._dirty)))
+            batch = meter.writing = meter.writing or self._take(meter)
+            if batch.days:
+                day, part = batch.days.pop()
+                batch.new += self._files.write_day(meter.meter_id, day, *part)
+            if batch.days:
+                self._dirty[meter.meter_id] = meter
+            else:
+                written.append(meter)
+            if self._settings.clock() > end_s:
                 break
         return written
 
-    def _acknowledge(self, meters: Sequence[Meter]) -> None:
-        self._broker.ack([tag for meter in meters for tag in meter.tags])
-        for meter in meters:
-            self._last_ns = meter.times_ns[-1]
-            meter.forget()
-            if meter.failures:
-                log.info("The rows of %s are written again.", meter.meter_id)
-                meter.failures, meter.trouble = 0, ""
+    def _take(self, meter: Meter) -> Batch:
+        """What is pending, to be written from now on."""
+        batch, meter.pending = meter.pending, Batch()
+        batch.days = list(self._files.by_day(batch.times_ns, batch.rows).items())
+        if meter.retry_at_s is None:
+            self._pending -= len(batch.rows)
+        return batch
 
-    def _pause(self, meter: Meter, error: DayFileError) -> None:
-        """Nothing of this meter can be written now: its messages go back, and wait in the queue."""
+    def _acknowledge(self, meters: Sequence[Meter]) -> None:
+        self._link.ack([tag for meter in meters if meter.writing for tag in meter.writing.tags])
+        for meter in meters:
+            batch, meter.writing = meter.writing, None
+            if batch and batch.times_ns:
+                self.rows += batch.new
+                self.last_ns = batch.times_ns[-1]
+                self._owner.on_durable(meter.meter_id, batch.times_ns, batch.rows)
+            if meter.pending.rows:  # it has come in between
+                self._dirty[meter.meter_id] = meter
+            elif meter.retry_at_s is not None:
+                self._go_on(meter)
+
+    # --- files that cannot be written
+
+    def _wait(self, meter: Meter, error: DayFileError) -> None:
+        """Its messages go back, and wait in the queue; its rows are tried again after a while."""
+        if meter.retry_at_s is None:
+            self._pending -= len(meter.pending.rows)
+            self._link.cancel(meter.meter_id, lambda: None)
+            self._link.give_back(meter.withdraw())
+        else:
+            meter.withdraw()
+        self._dirty.pop(meter.meter_id, None)
         meter.failures += 1
-        wait_s = back_off(meter.failures, LONGEST_PAUSE_S, random.random())
-        self._broker.cancel(meter.meter_id, lambda: self._broker.later(wait_s, partial(self._resume, meter)))
-        self._broker.give_back(meter.tags)
-        meter.forget()
-        meter.is_paused = True
+        wait_s = back_off(meter.failures, LONGEST_WAIT_S, self._settings.chance())
+        meter.retry_at_s = self._settings.clock() + wait_s
         if str(error) != meter.trouble:
             meter.trouble = str(error)
-            log.error("%s Its messages stay in the queue; trying again until it works.", meter.trouble)
+            log.error("%s Its messages stay in the queue until it can be written.", meter.trouble)
 
-    def _resume(self, meter: Meter) -> None:
-        meter.is_paused = False
-        if not self._is_stopping:
-            self._intake.begin(meter.meter_id)
-
-    # --- time and the end
-
-    def _tick(self) -> None:
-        self._intake.tick()
-        self._set_aside.tick()
-        self._host.status(self._status())
-        self._host.alive()
-        self._loop.later(TICK_S, self._tick)
-
-    def _status(self) -> str:
-        meters = self._meters.values()
-        parts = [f"{len(meters)} meters" if len(meters) > 1 else next(iter(meters)).meter_id]
-        parts.append(f"{self._rows} rows written")
-        if self._last_ns is not None:
-            parts.append(f"last reading of {time.strftime('%F %T', time.localtime(self._last_ns // 10**9))}")
-        if standby := self._intake.standby:
-            parts.append(f"{standby} on standby: another PV service consumes them")
-        if self._set_aside.count:
-            parts.append(f"{self._set_aside.count} messages set aside")
-        if troubles := self._intake.troubles + [meter.trouble for meter in meters if meter.trouble]:
-            parts.append(f"{len(troubles)} waiting: {troubles[0]}")
-        return f"{', '.join(parts)}; {self._broker.state}"
-
-    def _on_wake(self) -> None:
-        self._host.drain_wake()
-        if self._host.stop_requested and not self._is_stopping:
-            self._is_stopping = True
-            self._host.stopping()
-            log.info("Stopping.")
-            while self._dirty:
-                self._commit()
-            self._files.close()
-            self._broker.close(self._loop.stop)
+    def _go_on(self, meter: Meter) -> None:
+        meter.retry_at_s, meter.failures, meter.trouble = None, 0, ""
+        log.info("The rows of %s are written again.", meter.meter_id)
+        self._owner.on_writable(meter.meter_id)

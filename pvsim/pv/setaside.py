@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pvsim.broker import REFUSED, UNROUTABLE, Broker, Delivery, Queue, rejected_arguments
+from pvsim.foreign import foreign
 from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.pv")
@@ -18,6 +19,7 @@ log = logging.getLogger("pvsim.pv")
 SILENT = f"the queue {REJECTED} does not answer (if that goes on, delete it: rabbitmqctl delete_queue {REJECTED})"
 
 MOST_BYTES = 16 * 2**20  # bodies on their way to the queue
+HEADER_BYTES = 2**16  # more than what a message weighs besides its body
 FLOOD_S = 10.0
 YOUNG_S = 2.0  # a broker that is killed may forget a queue that it has declared a moment ago, and what that has held
 
@@ -39,20 +41,28 @@ class SetAside:
     def forget(self) -> None:
         """Nothing is under way, and whether there is a queue is not known."""
         self._bytes_under_way = 0
+        self._too_many: list[int] = []  # the tags of what is given back later, when there is room again
         self._has_queue = False
         self._unsent: list[Callable[[], None]] = []  # what waits for the queue
 
     def add(self, delivery: Delivery, reason: str) -> None:
         """This message is no reading."""
-        if self._bytes_under_way > MOST_BYTES:
-            self._broker.give_back([delivery.tag])
+        if self._bytes_under_way > MOST_BYTES:  # given back at once, it would come again at once
+            self._too_many.append(delivery.tag)
             return
+        reason = foreign(reason)
         self.count += 1
         self._unlogged += 1
         self._last = (delivery.queue, reason)
         self._report()
-        self._bytes_under_way += len(delivery.body)
+        self._bytes_under_way += len(delivery.body) + HEADER_BYTES
         self._send(delivery, reason)
+
+    def _give_back(self) -> None:
+        """There is room again for what was too much."""
+        if self._too_many and self._bytes_under_way <= MOST_BYTES // 2:
+            tags, self._too_many = self._too_many, []
+            self._broker.give_back(tags)
 
     def tick(self) -> None:
         """Called every second."""
@@ -88,8 +98,9 @@ class SetAside:
             self._broker.later(FLOOD_S, partial(self._send, delivery, reason))
         else:
             self._is_new = False
-            self._bytes_under_way -= len(delivery.body)
+            self._bytes_under_way -= len(delivery.body) + HEADER_BYTES
             self._broker.ack([delivery.tag])
+            self._give_back()
 
     # --- the queue
     #

@@ -13,10 +13,14 @@ from pvsim.errors import PvsimError
 from pvsim.helptext import add_examples
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
-COMMANDS = ("check", "demo", "sample", "verify")
+COMMANDS = ("check", "demo", "report", "sample", "verify", "watch")
 EXAMPLES = {
     "check": ("sudo pvsim check", "pvsim check --offline -conf broker.ini", "sudo pvsim check --json"),
     "demo": ("pvsim demo", "pvsim demo --seconds 15"),
+    "report": (
+        "sudo pvsim report /var/lib/pvsim/Meter_0-*.csv",
+        "pvsim report --plot day.png Meter_0-2026-06-21.csv",
+    ),
     "sample": (
         "pvsim sample Meter_0 --model household --model weather --interval 60",
         "pvsim sample Meter_0..2 --from 2026-06-21 --to 2026-06-28 --interval 30 --plot week.png",
@@ -24,6 +28,11 @@ EXAMPLES = {
     "verify": (
         "sudo pvsim verify /var/lib/pvsim/Meter_0-*.csv",
         "sudo pvsim verify --progress /var/lib/pvsim/progress.json /var/lib/pvsim/Meter_0-*.csv",
+    ),
+    "watch": (
+        "sudo pvsim watch",
+        "pvsim watch Meter_0..9 -conf broker.ini",
+        "pvsim watch Meter_0 --json --rows 3",
     ),
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell has them: 128 and the signal's number

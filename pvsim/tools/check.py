@@ -26,10 +26,15 @@ from pvsim.broker.trial import Trial, TrialError
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings, Simulation
 from pvsim.errors import ConfigError
+from pvsim.foreign import printable
 
 OK, NOTE, FAILED = "ok", "note", "FAILED"
 _CTL_TIMEOUT_S = 20
 _POLICIES = "policies"
+PATIENT = (
+    "from 4.3 on, a queue keeps a consumer whose node has failed for 60 s, if rabbitmq.conf or a policy does not say"
+    " less: see consumer_disconnected_timeout in pvsim-cluster(7)"
+)
 
 
 class Step(NamedTuple):
@@ -70,7 +75,7 @@ class Report:
 
     def _say(self, text: str) -> None:
         if not self._as_json:
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -160,7 +165,7 @@ def _check_addresses(settings: BrokerSettings, ids: Iterable[str], report: Repor
         try:
             is_here = _check_network(settings, address, context, report)
             with closing(Trial(settings, address)) as trial:
-                _check_amqp(settings, trial, report)
+                product = _check_amqp(settings, trial, report)
         except TrialError as error:
             if error.step == trouble.VIRTUAL_HOST:
                 report.add(trouble.LOGIN, OK, _user(settings))
@@ -168,6 +173,8 @@ def _check_addresses(settings: BrokerSettings, ids: Iterable[str], report: Repor
         except ConfigError as error:
             report.add("", FAILED, str(error))
         else:
+            if len(settings.addresses) > 1 and _is_patient(product):
+                report.add("cluster", NOTE, PATIENT)
             for step in _policies(settings.virtual_host, list(ids), is_here):
                 report.add(*step)
 
@@ -189,7 +196,13 @@ def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLC
         raise TrialError(explain(error, settings, address)) from None
 
 
-def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> None:
+def _is_patient(product: str) -> bool:
+    version = re.search(r"RabbitMQ (\d+)\.(\d+)", product)
+    return version is not None and (int(version[1]), int(version[2])) >= (4, 3)
+
+
+def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> str:
+    """Returns what the broker says it is."""
     product = trial.connect()
     report.add(trouble.LOGIN, OK, f"{_user(settings)}, by {product}")
     report.add(trouble.VIRTUAL_HOST, OK, settings.virtual_host)
@@ -202,6 +215,7 @@ def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> None:
     for what, step in steps.items():
         step()
         report.add(trouble.USE, OK, what)
+    return product
 
 
 def _describe(secured: ssl.SSLSocket, settings: BrokerSettings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pvsim.errors import PvsimError
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
 
-METER_ID = "Meter_0"
+METER_ID, USERNAME = "Meter_0", "demo"
 FIRST_ROW_S, POLL_S = 60.0, 0.1
 # How many characters a value of each column needs from its decimal point on.
 _FRACTIONS = 0, 0, 4, 7, 4
@@ -64,11 +65,12 @@ def run(options: argparse.Namespace) -> int:
     with suppress(KeyboardInterrupt):
         for number in signal.SIGINT, signal.SIGTERM:  # a shell's & would have the first one ignored
             signal.signal(number, signal.default_int_handler)
-        node = Node()
+        login = USERNAME, secrets.token_urlsafe()  # whoever else works on this machine is not to have a hand in it
+        node = Node(login=login)
         end = "until Ctrl-C" if math.isinf(options.seconds) else f"for {options.seconds:g} seconds"
         _say(_INTRODUCTION.format(port=node.port, host=node.host, directory=node.directory, end=end))
         with node:
-            _play(node, table, options.seconds)
+            _play(node, login, table, options.seconds)
     if not table.rows:
         raise PvsimError("Ended before the first row came, which takes some seconds.")
     _say(_CONCLUSION.format(rows=table.rows, meter_id=METER_ID))
@@ -128,9 +130,10 @@ class Tail:
         return rows
 
 
-def _play(node: Node, table: Table, seconds: float) -> None:
+def _play(node: Node, login: tuple[str, str], table: Table, seconds: float) -> None:
     """Run both services, and show what they write."""
-    (node.directory / "broker.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
+    broker_ini = f"[broker]\nhost = {node.host}\nport = {node.port}\nusername = {login[0]}\npassword = {login[1]}\n"
+    (node.directory / "broker.ini").write_text(broker_ini)
     services = {"meter": _start(node, "meter"), "pv": _start(node, "pv", "-ids", METER_ID)}
     tail = Tail(node.directory)
     first_by, end = time.monotonic() + FIRST_ROW_S, math.inf

@@ -8,6 +8,7 @@ waits for the end of a pipe, then ends what is left and removes the directory.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -35,7 +36,7 @@ listeners.tcp.1 = {host}:{port}
 {tls}# A node for a while: a disk that is nearly full must not stop it. Memory as RabbitMQ 4 has it, on 3.10 too.
 disk_free_limit.absolute = 1MB
 vm_memory_high_watermark.relative = 0.6
-{more}
+{user}{more}
 """
 _TLS_CONF = """\
 listeners.ssl.1 = {host}:{port}
@@ -43,6 +44,11 @@ ssl_options.cacertfile = {directory}/ca.pem
 ssl_options.certfile = {directory}/cert.pem
 ssl_options.keyfile = {directory}/key.pem
 ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+"""
+_USER_CONF = """\
+default_user = {username}
+default_pass = {password}
 """
 # A thousand queues take more files than many a shell allows.
 _WITH_FILES = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$0"'
@@ -58,7 +64,7 @@ class Nest:
     """A temporary directory with processes: gone when it is closed, or when this process ends, even by SIGKILL."""
 
     def __init__(self, prefix: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=prefix))
+        self.directory = Path(tempfile.mkdtemp(prefix=prefix, dir=_temporary()))
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, str(self.directory)],
@@ -116,7 +122,7 @@ class Node:
     advanced.config holds, in Erlang. `plugins`: what runs beside the broker itself. `peer`: another node, which this
     one may join to make a cluster, with `ctl("join_cluster", peer.name)`. `tls`: a directory with ca.pem, cert.pem and
     key.pem, for TLS on `tls_port`. `host`: an IPv4 address to listen on, and `before`: a command that runs another one
-    where that address is.
+    where that address is. `login`: name and password of the one user that it has, instead of guest.
     """
 
     def __init__(
@@ -130,10 +136,11 @@ class Node:
         tls: Path | None = None,
         host: str = HOST,
         before: Sequence[str] = (),
+        login: tuple[str, str] | None = None,
     ) -> None:
         installed = _installed()
         self.host = host
-        self._before = before
+        self.before = before
         self._locks: list[socket.socket] = []
         self.port = self._claim(port)
         self.tls_port = self._claim() if tls else 0
@@ -144,10 +151,12 @@ class Node:
         self.nest = Nest("pvsim-node-")
         self.directory = self.nest.directory
         self.log = self.directory / "node.log"
-        self._environment = self._make_environment()
+        self.environment = self._make_environment()
         self._server: subprocess.Popen[bytes] | None = None
         tls_conf = _TLS_CONF.format(host=host, port=self.tls_port, directory=tls) if tls else ""
-        self._furnish(installed, plugins, _CONF.format(host=host, port=self.port, tls=tls_conf, more=conf))
+        user_conf = _USER_CONF.format(username=login[0], password=login[1]) if login else ""
+        conf = _CONF.format(host=host, port=self.port, tls=tls_conf, user=user_conf, more=conf)
+        self._furnish(installed, plugins, conf)
         (self.directory / "advanced.config").write_text(advanced)
 
     def __enter__(self) -> Self:
@@ -216,12 +225,12 @@ class Node:
 
     def ctl(self, *arguments: str) -> str:
         """What `rabbitmqctl` prints; PvsimError with its own words if it fails."""
-        command = [*self._before, "home/sbin/rabbitmqctl", "--quiet", *arguments]
+        command = [*self.before, "home/sbin/rabbitmqctl", "--quiet", *arguments]
         try:
             done = subprocess.run(
                 command,
                 cwd=self.directory,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -289,7 +298,7 @@ class Node:
         cookie.chmod(0o400)
 
     def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-        return self.nest.spawn([*self._before, *command], self._environment, self.log)
+        return self.nest.spawn([*self.before, *command], self.environment, self.log)
 
     def _wait_for(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_S
@@ -322,6 +331,11 @@ def _installed() -> Path:
     return found[-1]
 
 
+def _temporary() -> str:
+    """Where temporary files go: not to a path with white space in it, which RabbitMQ's scripts cannot take."""
+    return next(each for each in (tempfile.gettempdir(), "/tmp", "/var/tmp") if not re.search(r"\s", each))
+
+
 def _complaint(log: Path) -> str:
     """The first errors since the last start, for its last words are Erlang's; or else the last lines."""
     lines = log.read_text("utf-8", "replace").rpartition(_START)[2].splitlines()
@@ -349,6 +363,7 @@ def _claim_port(port: int) -> tuple[int, socket.socket]:
 
     The lock is an abstract Unix socket: it is gone with this process, and known in this network namespace alone.
     """
+    _look_for_loopback()
     candidates = [port] if port else secrets.SystemRandom().sample(_PORTS, 100)
     for candidate in candidates:
         lock = socket.socket(socket.AF_UNIX)
@@ -358,6 +373,18 @@ def _claim_port(port: int) -> tuple[int, socket.socket]:
                 return candidate, lock
         lock.close()
     raise PvsimError(f"Port {port or f'{_PORTS.start} and others'} of {HOST} is taken; give another port.")
+
+
+def _look_for_loopback() -> None:
+    """PvsimError where this machine cannot reach itself."""
+    try:
+        with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()):
+            pass
+    except OSError as error:
+        what = os.strerror(error.errno or errno.EINVAL)
+        raise PvsimError(
+            f"This machine cannot reach itself at {HOST}: {what}; run: ip link set lo up, and ip address show lo"
+        ) from None
 
 
 def _is_free(port: int) -> bool:

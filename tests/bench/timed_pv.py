@@ -12,13 +12,13 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import date
 from struct import Struct
 from typing import Any
 
-from pvsim import pv
+from pvsim import config, pv, runtime
 from pvsim.dayfile import DayFiles
 from pvsim.errors import DayFileError
-from pvsim.pv import recorder
 
 STATE = Struct("<3Q")
 
@@ -34,9 +34,9 @@ class TimedFiles(DayFiles):
         self._pending: list[Sequence[int]] = []
         self._ages_ms: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
-    def write(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+    def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """As it is, and remember."""
-        count = super().write(meter_id, times_ns, rows)
+        count = super().write_day(meter_id, day, times_ns, rows)
         self._rows += count
         self._meters.add(meter_id)
         if count == len(rows) < 100:  # history is old, and what comes again was durable before
@@ -60,6 +60,14 @@ class TimedFiles(DayFiles):
         os.pwrite(self._fd, json.dumps(self._ages_ms).encode(), STATE.size)
 
 
+def serve(options: pv.Options, host: runtime.Host) -> None:
+    """As it is, with these files."""
+
+    def make_files(options: pv.Options, host: runtime.Host) -> DayFiles:
+        return TimedFiles(options.output_dir, config.zone(options.timezone), host.files)
+
+    pv.serve(options, host, make_files)
+
+
 if __name__ == "__main__":
-    vars(recorder)["DayFiles"] = TimedFiles
-    raise SystemExit(pv.main())
+    raise SystemExit(pv.main(serve=serve))

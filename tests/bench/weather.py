@@ -108,8 +108,8 @@ def kinds_of_light(december: bool) -> dict[str, tuple[float, float]]:
     times = pd.DatetimeIndex([pd.Timestamp(second, unit="s", tz="UTC") for second, _ in kept])
     sun = pvlib.location.Location(MUNICH.latitude, MUNICH.longitude, altitude=MUNICH.elevation).get_solarposition(times)
     zenith = sun["apparent_zenith"]
-    received = [sunlight.light(second, MUNICH).all * each for second, each in kept]
-    erbs = pvlib.irradiance.erbs(pd.Series(received, times), zenith, times)
+    received = pd.Series([sunlight.light(second, MUNICH).all * each for second, each in kept], times)
+    erbs = pvlib.irradiance.erbs(received, zenith, times)
     air_mass = pvlib.atmosphere.get_relative_airmass(zenith)
     extra = pvlib.irradiance.get_extra_radiation(times)
     found = {}

@@ -31,7 +31,7 @@ class Authority:
 
     def __init__(self, directory: Path, name: str = "tests") -> None:
         self.ca_file = directory / f"{name}.ca.pem"
-        self._directory = directory
+        self.directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(f"{name} authority")
         self._certificate = self._sign(self._name, self._key, Span(), x509.BasicConstraints(ca=True, path_length=None))
@@ -42,7 +42,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         others = [x509.SubjectAlternativeName([_general(host) for host in hosts])] if hosts else []
         certificate = self._sign(_named(name), key, span, *others)
-        cert_file, key_file = self._directory / f"{name}.pem", self._directory / f"{name}.key"
+        cert_file, key_file = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         cert_file.write_bytes(_pem(certificate))
         key_file.write_bytes(
             key.private_bytes(

@@ -12,9 +12,16 @@ from typing import Self
 from pvsim.errors import PvsimError
 from pvsim.tools.node import Node
 from tests.allowed import require
+from tests.broker import shell
 from tests.broker.conftest import wait_until
 
 _CONF = "cluster_partition_handling = pause_minority\nloopback_users.guest = false\n"
+_RUNNING = """
+case erlang:function_exported(rabbit_nodes, list_running, 0) of
+    true -> rabbit_nodes:list_running();
+    false -> rabbit_mnesia:cluster_nodes(running)
+end
+"""
 _ADVANCED = "[{kernel, [{net_ticktime, 10}]}]."
 
 
@@ -78,7 +85,7 @@ class Cluster:
     def wait_until_united(self) -> None:
         """Until each node knows that all of them run."""
         for node in self.nodes:
-            what = f"length(rabbit_mnesia:cluster_nodes(running)) =:= {len(self.nodes)}"
+            what = f"length({_RUNNING}) =:= {len(self.nodes)}"
             wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")
 
     def wait_until_whole(self) -> None:
@@ -93,7 +100,7 @@ class Cluster:
 
     def _holds(self, node: Node, what: str) -> bool:
         with suppress(PvsimError):
-            return node.ctl("eval", f"{what}.").strip() == "true"
+            return shell.ask(node, what) == "true"
         return False
 
     def cut_off(self, node: Node) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,36 +13,58 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from pvsim.errors import PvsimError
 from pvsim.tools.node import Nest, Node, kill
+from pvsim.tools.verify.report import KINDS
+from tests.broker import shell
+from tests.broker.certificates import Authority
 
 CHECKOUT = Path(__file__).parents[2]
+LOGINS = "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\nssl_cert_login_from = common_name\n"
+PATIENCE = 4  # times as long as on a quiet machine, for one that is busy with something else
 T = TypeVar("T")
 
 
 def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
-    """The first true answer of `predicate`; fails after `timeout` seconds, saying `what` did not happen."""
-    deadline = time.monotonic() + timeout
+    """The first true answer of `predicate`; fails, saying `what` did not happen, after `timeout` seconds or more.
+
+    `timeout` is what a quiet machine takes at most. A test that is about a time measures it.
+    """
+    deadline = time.monotonic() + PATIENCE * timeout
     while not (answer := predicate()):
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.05)
+        assert time.monotonic() < deadline, f"not within {PATIENCE * timeout} s: {what}"
+        time.sleep(0.1)
     return answer
 
 
 def held(node: Node, queue: str) -> int:
-    """How many messages a queue holds, those that are delivered and not acknowledged too."""
-    lines = node.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.split()[0] == queue)
+    """How many messages a queue holds, those that are delivered and not acknowledged too; 0 if there is none.
+
+    Exact, and so not to be had before the queue has a leader: a little after the start of a node.
+    """
+    counts: list[int] = []
+
+    def is_counted() -> bool:
+        with suppress(PvsimError):
+            counts.append(shell.held(node, queue))
+        return bool(counts)
+
+    wait_until(is_counted, 60, f"a leader of the queue {queue}")
+    return counts[0]
+
+
+def wait_for_queue(node: Node, queue: str, timeout: float = 10) -> None:
+    """Wait until there is such a queue."""
+    wait_until(lambda: queue in shell.queues(node), timeout, f"the queue {queue}")
 
 
 def wait_until_acknowledged(node: Node, *queues: str) -> None:
-    """Wait until these hold nothing. RabbitMQ counts anew every five seconds, so the first answer may be an old one."""
-    for _ in range(2):
-        wait_until(lambda: not any(held(node, queue) for queue in queues), 60, "all to be acknowledged")
-        time.sleep(6)
+    """Wait until these hold nothing, not even what is delivered."""
+    wait_until(lambda: not any(held(node, queue) for queue in queues), 60, "all to be acknowledged")
 
 
 def processes_of(directory: Path) -> dict[int, str]:
@@ -84,6 +108,13 @@ class Service:
         )
         return self.process.wait()
 
+    def memory_kib(self, key: str = "VmRSS") -> int:
+        """VmRSS (what it has in memory now) or VmHWM (the most that it ever had)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match
+        return int(match[1])
+
     def kill(self) -> None:
         """End it at once, as a power cut does."""
         kill(self.process)
@@ -121,6 +152,25 @@ class Services:
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **(env or {})}
         self._started.append(Service(self._nest.spawn(command, environment, log, self.directory), log))
         return self._started[-1]
+
+    def verify(self, *options: str, files: str = "*-????-??-??.csv", timeout: float = 120) -> dict[str, Any]:
+        """What `pvsim verify` finds in day files of which it has nothing bad to say, in total."""
+        found = self.examine(*options, files=files, timeout=timeout)
+        wrong = {kind: found["total"][kind] for kind in KINDS if found["total"][kind]}
+        bad = [(each["meter_id"], each["gaps"][:3], each["problems"][:3]) for each in found["files"]]
+        assert not wrong, f"{wrong}: {[each for each in bad if each[1] or each[2]]}"
+        assert found["status"] == 0
+        total: dict[str, Any] = found["total"]
+        return total
+
+    def examine(self, *options: str, files: str = "*-????-??-??.csv", timeout: float = 120) -> dict[str, Any]:
+        """What `pvsim verify` finds in the files of these patterns, and its exit `status`."""
+        names = [str(path) for pattern in files.split() for path in sorted(self.directory.glob(pattern))]
+        tool = self.start("pvsim.tools", "verify", "--json", *options, *names)
+        status = tool.wait(timeout)
+        assert status in (0, 1), tool.output[-2000:]
+        found: dict[str, Any] = {**json.loads(tool.output), "status": status}
+        return found
 
     def all_output(self) -> str:
         """What all of them have printed."""
@@ -184,24 +234,38 @@ class Amqp:
 
 
 @pytest.fixture(scope="session")
-def shared_node() -> Iterator[Node]:
-    """A running node for all tests of the session, with whatever they left on it."""
-    with Node() as node:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who has signed the certificate of `node`."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def shared_node(authority: Authority) -> Iterator[Node]:
+    """A running node for all tests of a worker, with whatever they left on it. It speaks TLS, too."""
+    tls = authority.furnish(authority.directory / "tls", ["localhost"])
+    with Node(tls=tls, plugins=["rabbitmq_auth_mechanism_ssl"], conf=LOGINS) as node:
         yield node
 
 
 @pytest.fixture
-def node(shared_node: Node) -> Iterator[Node]:
+def node(shared_node: Node) -> Node:
     """A running node without queues, not to be stopped."""
-    yield shared_node
-    shared_node.ctl("eval", '[rabbit_amqqueue:delete(Q, false, false, <<"tests">>) || Q <- rabbit_amqqueue:list()].')
+    shell.delete_queues(shared_node)
+    return shared_node
+
+
+@pytest.fixture(scope="session")
+def breakable_node() -> Iterator[Node]:
+    """A node for all tests of a worker that break it."""
+    with Node() as node:
+        yield node
 
 
 @pytest.fixture
-def own_node() -> Iterator[Node]:
-    """A running node for this test alone, which may do with it what it likes."""
-    with Node() as node:
-        yield node
+def own_node(breakable_node: Node) -> Node:
+    """A running node, as new, for this test alone, which may do with it what it likes, but for its configuration."""
+    shell.make_new(breakable_node)
+    return breakable_node
 
 
 @pytest.fixture

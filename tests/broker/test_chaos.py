@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import os
 import random
 import secrets
@@ -30,12 +29,12 @@ from pathlib import Path
 import pika
 import pytest
 
-from pvsim.meter import progress
+from pvsim.meter import progress, progressfiles
 from pvsim.models import load
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node
-from pvsim.tools.verify.report import KINDS
 from tests.allowed import require
+from tests.broker.client import connected
 from tests.broker.conftest import Service, Services, wait_until
 
 IDS = [f"M_{number}" for number in range(20)]
@@ -44,6 +43,8 @@ SECONDS = float(os.environ.get("PVSIM_CHAOS_SECONDS", "45"))
 SEED = int(os.environ.get("PVSIM_CHAOS_SEED") or secrets.randbelow(1_000_000))
 DISK = "disk"  # holds the progress and the day files
 PIDFD_GETFD = 438  # the system call's number on every architecture
+
+pytestmark = pytest.mark.xdist_group("heavy")
 
 Break = Callable[[], None]
 
@@ -60,11 +61,11 @@ def disk(services: Services) -> Iterator[Path]:
     gc.collect()  # the sockets that pika left open, while the test's filter of warnings holds
 
 
-class Client:
-    """Somebody else who publishes. The broker may go away meanwhile, or a queue be dead: so each message on its own."""
+class Crowd:
+    """Others who publish. The broker may go away meanwhile, or a queue be dead: so each has a connection of its own."""
 
     def __init__(self, node: Node) -> None:
-        self._parameters = pika.ConnectionParameters(node.host, node.port, heartbeat=0)
+        self._node = node
         self.confirmed: dict[bytes, str] = {}  # bodies, and their queues
 
     def publish(self, queue: str, body: bytes) -> None:
@@ -72,25 +73,9 @@ class Client:
         threading.Thread(target=self._publish, args=(queue, body), daemon=True).start()
 
     def _publish(self, queue: str, body: bytes) -> None:
-        with suppress(pika.exceptions.AMQPError, OSError):
-            channel = pika.BlockingConnection(self._parameters).channel()
-            channel.confirm_delivery()
-            channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+        with suppress(pika.exceptions.AMQPError, OSError), connected(self._node) as client:
+            client.publish(body, key=queue)
             self.confirmed[body] = queue
-            channel.connection.close()
-
-    def take_all(self, queue: str) -> list[bytes]:
-        """The bodies of all messages of a queue, which are taken."""
-        bodies = []
-        channel = pika.BlockingConnection(self._parameters).channel()
-        with suppress(pika.exceptions.ChannelClosedByBroker):  # there is no such queue yet
-            for method, _, body in channel.consume(queue, inactivity_timeout=2):
-                if method is None:
-                    break
-                channel.basic_ack(method.delivery_tag)
-                bodies.append(body)
-        channel.connection.close()
-        return bodies
 
 
 class Chaos:
@@ -101,7 +86,7 @@ class Chaos:
         self.services = services
         self.disk = disk
         self.numbers = numbers
-        self.client = Client(node)
+        self.crowd = Crowd(node)
         self.rubbish: list[bytes] = []
         self._menders = ThreadPoolExecutor(16)
         self._mending: list[Future[None]] = []
@@ -212,7 +197,7 @@ class Chaos:
                 ]
             )
             self.rubbish.append(body)
-            self.client.publish(meter_id, body)
+            self.crowd.publish(meter_id, body)
 
     def publish_duplicates(self) -> None:
         """Readings that have their row already, some while ago or just now, one or more a message."""
@@ -222,7 +207,7 @@ class Chaos:
             number = self.numbers.randint(1, 50)
             start = self.numbers.randrange(300)
             if instants := written[start : start + number]:
-                self.client.publish(meter_id, encode(meter_id, instants, load.model("random", 0, meter_id)(instants)))
+                self.crowd.publish(meter_id, encode(meter_id, instants, load.model("random", 0, meter_id)(instants)))
 
     # --- how it happens, and mends
 
@@ -268,33 +253,13 @@ def cut_connections(pid: int, port: int) -> None:
     os.close(process)
 
 
-def verify(services: Services, since_ns: int, until_ns: int) -> None:
-    """`pvsim verify` finds each instant once in every file, in order and right, and nothing else."""
-    files = map(str, (services.directory / DISK).glob("M_*.csv"))
-    span = ["--from", f"{since_ns / 1e9:.1f}", "--to", f"{until_ns / 1e9:.1f}"]
-    tool = services.start("pvsim.tools", "verify", "--json", "--interval", "0.1", *span, *files)
-    status = tool.wait(120)
-    found = json.loads(tool.output)
-    wrong = {kind: found["total"][kind] for kind in KINDS if found["total"][kind]}
-    details = [
-        (file["meter_id"], file["gaps"][:3], file["problems"][:3])
-        for file in found["files"]
-        if file["gaps"] or file["problems"]
-    ]
-    assert not wrong, f"{wrong}: {details}"
-    assert status == 0
-    assert {file["meter_id"] for file in found["files"]} == set(IDS)
-    assert found["total"]["rows"] >= len(IDS) * (until_ns - since_ns) // INTERVAL_NS
-    print(f"{found['total']['rows']} rows, each as it should be")
-
-
 @pytest.mark.timeout(SECONDS + 300)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pika leaves its broken sockets open
 def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     """Whatever breaks, each instant has its row once, and rubbish is set aside."""
     print(f"PVSIM_CHAOS_SEED={SEED} PVSIM_CHAOS_SECONDS={SECONDS:g}")
     chaos = Chaos(own_node, services, disk, random.Random(SEED))
-    saved = disk / progress.file_name(["M_0..19"])
+    saved = disk / progressfiles.file_name(["M_0..19"])
     wait_until(saved.exists, 20, "the meter's first instant")
     first_ns = {track.declared_ns for track in progress.parse(saved.read_text()).values()}.pop()
     since_ns = (first_ns // INTERVAL_NS + 1) * INTERVAL_NS
@@ -317,7 +282,11 @@ def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     check_rubbish(chaos)
     assert [chaos.running[name].stop() for name in ("meter", "pv")] == [0, 0]
     assert "Traceback" not in services.all_output()
-    verify(services, since_ns, until_ns)
+    span = ["--from", f"{since_ns / 1e9:.1f}", "--to", f"{until_ns / 1e9:.1f}"]
+    found = services.verify("--interval", "0.1", *span, files=f"{DISK}/M_*.csv")
+    assert found["rows"] >= len(IDS) * (until_ns - since_ns) // INTERVAL_NS
+    assert {path.name[:-15] for path in (services.directory / DISK).glob("M_*.csv")} == set(IDS)
+    print(f"{found['rows']} rows, each as it should be")
 
 
 def check_rubbish(chaos: Chaos) -> None:
@@ -327,11 +296,12 @@ def check_rubbish(chaos: Chaos) -> None:
     be set aside twice, if something broke in the midst of it.
     """
     replaced = {meter_id for meter_id in IDS if f"The queue {meter_id} is gone" in chaos.services.all_output()}
-    expected = {body for body, queue in chaos.client.confirmed.items() if queue not in replaced} & set(chaos.rubbish)
+    expected = {body for body, queue in chaos.crowd.confirmed.items() if queue not in replaced} & set(chaos.rubbish)
     found: list[bytes] = []
 
     def is_complete() -> bool:
-        found.extend(chaos.client.take_all(REJECTED))
+        with connected(chaos.node) as client:
+            found.extend(client.take_all(REJECTED))
         return expected <= set(found)
 
     wait_until(is_complete, 30, "all of the rubbish to be set aside")

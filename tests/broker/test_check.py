@@ -16,7 +16,7 @@ def rabbitmqctl(node: Node, directory: Path) -> str:
     """A PATH on which `rabbitmqctl` is that of this node."""
     script = directory / "bin/rabbitmqctl"
     script.parent.mkdir()
-    names = " ".join(shlex.quote(f"{name}={value}") for name, value in node._environment.items())
+    names = " ".join(shlex.quote(f"{name}={value}") for name, value in node.environment.items())
     script.write_text(f'#!/bin/sh\ncd {node.directory} && exec env -i {names} home/sbin/rabbitmqctl "$@"\n')
     script.chmod(0o755)
     return f"{script.parent}:{os.environ['PATH']}"

@@ -10,6 +10,8 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import pika
+import pika.exceptions
 import pytest
 
 from pvsim import __version__
@@ -92,6 +94,18 @@ def test_killed(tmp_path: Path) -> None:
     demo.wait_for_row()
     demo.process.kill()
     assert demo.wait() == -signal.SIGKILL
+
+
+def test_nobody_else_may_log_in(tmp_path: Path) -> None:
+    """Its broker is not for whoever works on the same machine and knows guest's password, as everybody does."""
+    demo = Demo(tmp_path)
+    demo.wait_for_row()
+    port = re.search(r"\(port (\d+) of 127\.0\.0\.1,", demo.output)
+    assert port
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", int(port[1])))
+    demo.process.kill()
+    demo.wait()
 
 
 def test_a_service_dies(tmp_path: Path) -> None:

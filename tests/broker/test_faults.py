@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from typing import Any
@@ -16,6 +15,7 @@ from pvsim.tools.verify.report import KINDS, ON_PURPOSE
 from tests.broker.conftest import Services, held, wait_until, wait_until_acknowledged
 
 START_S, END_S = 1_767_220_000, 1_767_230_000  # around a midnight in UTC
+FILE = ("--simulation-file", "simulation.ini")
 SPAN = ("--from", str(START_S), "--to", str(END_S))
 SIMULATION = """\
 [meter]
@@ -33,15 +33,6 @@ fault_rubbish = 5% of 1
 [pv]
 timezone = UTC
 """
-
-
-def verify(services: Services, *options: str) -> dict[str, Any]:
-    """What `pvsim verify` has found in all day files."""
-    files = sorted(path.name for path in services.directory.glob("M*.csv"))
-    tool = services.start("pvsim.tools", "verify", "--json", "--simulation-file", "simulation.ini", *options, *files)
-    assert tool.wait(60) in (0, 1), tool.output[-2000:]
-    found: dict[str, Any] = json.loads(tool.output)
-    return found
 
 
 def expected_rows(services: Services, meter_id: str) -> set[Given]:
@@ -73,16 +64,14 @@ def test_history(node: Node, services: Services) -> None:
     meter = services.meter(node, *history)
     assert meter.wait(120) == 0
     wait_until_acknowledged(node, "M_0", "M_1")
-    found = verify(services, *SPAN)
-    total = found["total"]
-    assert problems(found) == {}
+    total = services.verify(*FILE, *SPAN)
     assert total["rows"] == sum(len(expected_rows(services, meter_id)) for meter_id in ("M_0", "M_1"))
     assert all(total[f"{kind}_on_purpose"] > 100 for kind in ON_PURPOSE)
     assert held(node, REJECTED) >= 700  # 5 % of 20,000, less four standard deviations
     path = max(services.directory.glob("M_1-*.csv"))
     lines = path.read_text().split("\n")
     path.write_text("\n".join([*lines[:1000], *lines[1001:]]))
-    assert problems(verify(services, *SPAN)) == {"missing": 1}
+    assert problems(services.examine(*FILE, *SPAN)) == {"missing": 1}
 
 
 def test_live(own_node: Node, services: Services) -> None:
@@ -100,6 +89,5 @@ def test_live(own_node: Node, services: Services) -> None:
     services.wait_for_rows("M", count + 100)
     assert meter.stop() == 0
     wait_until_acknowledged(own_node, "M")
-    found = verify(services, "--interval", "0.1", "--progress", "progress-M.json")
-    assert problems(found) == {}
-    assert found["total"]["missing_on_purpose"] > 0
+    total = services.verify(*FILE, "--interval", "0.1", "--progress", "progress-M.json")
+    assert total["missing_on_purpose"] > 0

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
+
+import pytest
 
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
 
 SPAN = ("--from", "1767225600", "--to", "1767425600")
 READINGS = 200_000
-
-
-def verify(services: Services, *span: str) -> int:
-    """How many rows `pvsim verify` has found, and nothing to say of them."""
-    files = sorted(path.name for path in services.directory.glob("M*.csv"))
-    tool = services.start("pvsim.tools", "verify", "--json", *span, *files)
-    assert tool.wait(60) == 0, tool.output[-2000:]
-    rows: int = json.loads(tool.output)["total"]["rows"]
-    return rows
+pytestmark = pytest.mark.xdist_group("heavy")
 
 
 def test_interrupted(node: Node, services: Services) -> None:
@@ -38,7 +31,7 @@ def test_interrupted(node: Node, services: Services) -> None:
     wait_until(lambda: len(list(services.directory.glob("M_*.csv"))) >= 9, 60, "the files of three days")
     last = str(1767425600 - 1)
     wait_until(lambda: all(services.rows(f"M_{each}")[-1][1] == last for each in range(3)), 60, "the last rows")
-    assert verify(services, *SPAN) == 3 * READINGS
+    assert services.verify(*SPAN)["rows"] == 3 * READINGS
 
 
 def test_then_live(node: Node, services: Services) -> None:
@@ -60,7 +53,7 @@ def test_speed(node: Node, services: Services) -> None:
     assert len(services.times("M")) < 300
     assert meter.wait(30) == 0
     services.wait_for_rows("M", 300)
-    assert verify(services, *span) == 300
+    assert services.verify(*span)["rows"] == 300
 
 
 def test_bar(node: Node, services: Services) -> None:

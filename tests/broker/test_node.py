@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from pvsim.errors import PvsimError
 from pvsim.tools import node as node_module
 from pvsim.tools.node import Nest, Node
+from tests.allowed import require
 from tests.broker.conftest import CHECKOUT, Amqp, processes_of, wait_until
 
 QUEUE = "Meter_0"
@@ -146,6 +148,34 @@ def test_two_nodes_make_a_cluster(own_node: Node) -> None:
         assert second.name in own_node.ctl("eval", "nodes().")
         publish_to_quorum_queue(second, b"somewhere")
         assert Amqp(own_node).get(QUEUE) == b"somewhere"
+
+
+def test_spaces_in_tmpdir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """RabbitMQ's scripts cannot take them: another directory serves."""
+    with_spaces = tmp_path / "a b"
+    with_spaces.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(with_spaces))
+    node = Node()
+    assert " " not in str(node.directory)
+    node.close()
+    assert list(with_spaces.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "before, what",
+    [
+        ("true", "Network is unreachable"),
+        ("ip link set lo up; ip address flush dev lo", "Cannot assign requested address"),
+    ],
+)
+def test_without_a_loopback_address(before: str, what: str) -> None:
+    """A sentence that says so, not that all ports are taken."""
+    require("networks")
+    start = f'{before}; exec {sys.executable} -c "from pvsim.tools.node import Node; Node()"'
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", start], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert f"This machine cannot reach itself at 127.0.0.1: {what}; run: ip link set lo up" in done.stderr
 
 
 def test_nest_ends_its_processes() -> None:

@@ -6,9 +6,7 @@ A longer time away: PVSIM_OUTAGE_SECONDS=600 sh tests/run.sh broker -k outage -s
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,7 @@ from tests.broker.conftest import Service, Services, wait_until
 
 AWAY_S = float(os.environ.get("PVSIM_OUTAGE_SECONDS", "20"))
 METERS = 1000
-
-
-def rss_kb(service: Service) -> int:
-    """The memory of a service that is resident, kB."""
-    match = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{service.process.pid}/status").read_text(), re.MULTILINE)
-    assert match
-    return int(match[1])
+pytestmark = pytest.mark.xdist_group("heavy")
 
 
 def last_s(path: Path) -> float:
@@ -52,7 +44,7 @@ def watch_memory(service: Service, seconds: float) -> int:
     """The most that a service has resident within some time, kB."""
     end, most = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        most = max(most, rss_kb(service))
+        most = max(most, service.memory_kib())
         time.sleep(0.2)
     return most
 
@@ -65,26 +57,19 @@ def test_outage(own_node: Node, services: Services) -> None:
     wait_until(lambda: meters_at(services.directory, 1) == METERS, 180, "a row of each meter")
     catch_up(services.directory, 60)
     time.sleep(3)
-    before = rss_kb(meter)
+    before = meter.memory_kib()
     own_node.kill()
     during = watch_memory(meter, AWAY_S)
     own_node.start()
     seconds = catch_up(services.directory, 120 + AWAY_S)
     print(f"\n{METERS} meters, broker away for {AWAY_S:g} s: caught up {seconds:.1f} s after its return")
-    print(f"RSS of the meter: {before} kB before, {during} kB at most during, {rss_kb(meter)} kB after")
+    print(f"RSS of the meter: {before} kB before, {during} kB at most during, {meter.memory_kib()} kB after")
     until_s = int(time.time()) - 10
     assert meter.stop() == pv.stop() == 0
     assert during <= 1.1 * before
-    verify(services, until_s, sorted(services.directory.glob("M_*.csv")))
-
-
-def verify(services: Services, until_s: int, files: Iterable[Path]) -> None:
-    """`pvsim verify` finds each instant once in every file, from the first of all up to a given one."""
-    first_s = min(int(path.read_text().split("\n")[1].split(",")[1]) for path in files)
-    span = ["--from", str(first_s), "--to", str(until_s)]
-    tool = services.start("pvsim.tools", "verify", *span, *map(str, files))
-    assert tool.wait(300) == 0, tool.output[-2000:]
-    print(tool.output.splitlines()[-1])
+    first_s = min(services.times(f"M_{number}")[0] for number in range(METERS))
+    found = services.verify("--from", f"{first_s:.0f}", "--to", str(until_s), timeout=300)
+    print(f"{found['rows']} rows, each as it should be")
 
 
 def test_back_soon(own_node: Node, services: Services) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
 from tests.allowed import require
-from tests.broker.conftest import Service, Services, held, wait_until
+from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until
 
 
 def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
@@ -39,7 +39,7 @@ def test_broker_killed(own_node: Node, services: Services) -> None:
     time.sleep(1)
     assert meter.stop() == pv.stop() == 0
     assert gaps(services.times("Meter_0")) == []
-    verify(services, meter_id="Meter_0")
+    services.verify()
 
 
 def test_meter_killed(node: Node, services: Services) -> None:
@@ -84,7 +84,7 @@ def test_restart(node: Node, services: Services) -> None:
 def test_queue_deleted(node: Node, services: Services) -> None:
     """A queue that is gone, with what nobody had consumed: declared again, and all of it sent again."""
     meter = services.meter(node)
-    wait_until(lambda: "Meter_0" in node.ctl("list_queues", "name").split(), 10, "the queue")
+    wait_for_queue(node, "Meter_0")
     time.sleep(3)
     node.ctl("delete_queue", "Meter_0")
     wait_until(lambda: "is gone" in meter.output, 10, "the meter to notice")
@@ -186,13 +186,45 @@ def test_locked_file(node: Node, services: Services) -> None:
     """A file that another process holds is left alone until it lets go."""
     path = services.directory / time.strftime("Meter_0-%F.csv")
     path.write_text(f"{HEADER}\n")
-    with path.open() as held:
+    with path.open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         services.meter(node)
         pv = services.pv(node, "-ids", "Meter_0")
         wait_until(lambda: "another process" in pv.output, 10, "a sentence")
         assert path.read_text() == f"{HEADER}\n"
     assert gaps(services.wait_for_rows("Meter_0", 3)) == []
+
+
+def test_readers_lock_nobody_out(node: Node, services: Services) -> None:
+    """Who may read the files of the services may lock them, and neither meter nor PV service takes notice."""
+    names = time.strftime("Meter_0-%F.csv"), "progress.lock", "progress.json"
+    (services.directory / names[0]).write_text(f"{HEADER}\n")
+    (services.directory / names[1]).touch()
+    with ExitStack() as stack:
+        for name in names[:2]:
+            held = stack.enter_context((services.directory / name).open())
+            fcntl.flock(held, fcntl.LOCK_EX)
+        services.meter(node, "--state-dir", ".")
+        services.pv(node, "-ids", "Meter_0")
+        assert gaps(services.wait_for_rows("Meter_0", 3)) == []
+    second = services.meter(node, "--state-dir", ".")
+    assert second.wait() == 1
+    assert "Another process publishes these meters" in second.output
+
+
+@pytest.mark.parametrize("name", ["progress.part", "progress.lock", time.strftime("Meter_0-%F.csv")])
+def test_links_are_not_followed(name: str, node: Node, services: Services) -> None:
+    """A directory may be somebody else's, who has put links where files are to be written: what they name stays."""
+    target = services.directory / "precious"
+    target.write_text("{}")
+    theirs = services.directory / "theirs"
+    theirs.mkdir()
+    theirs.joinpath(name).symlink_to(target)
+    meter = services.meter(node, "--state-dir", "theirs")
+    pv = services.pv(node, "-ids", "Meter_0", "--output-dir", "theirs")
+    wait_until(lambda: "Cannot" in meter.output + pv.output, 20, "a sentence")
+    assert "link" in meter.output + pv.output
+    assert target.read_text() == "{}"
 
 
 @pytest.fixture
@@ -350,23 +382,13 @@ def test_standby(node: Node, services: Services) -> None:
     time.sleep(1)
     both = {*services.times("Meter_0", "one"), *services.times("Meter_0", "two")}
     assert gaps(sorted(both), 0.1) == []
-    verify(services, "one/Meter_0-*.csv", "two/Meter_0-*.csv", "--interval", "0.1")
-
-
-def verify(services: Services, *arguments: str, meter_id: str = "") -> str:
-    """`pvsim verify` finds nothing wrong."""
-    patterns = [argument for argument in arguments if "*" in argument] or [f"{meter_id}-*.csv"]
-    files = [str(path) for pattern in patterns for path in sorted(services.directory.glob(pattern))]
-    options = [argument for argument in arguments if "*" not in argument]
-    tool = services.start("pvsim.tools", "verify", *files, *options)
-    assert tool.wait(60) == 0, tool.output
-    return tool.output
+    services.verify("--interval", "0.1", files="one/*.csv two/*.csv")
 
 
 def test_broker_forgets(own_node: Node, services: Services) -> None:
     """A broker that comes back without what it confirmed in its last seconds: the meter sends that again."""
     meter = services.meter(own_node)
-    wait_until(lambda: "Meter_0" in own_node.ctl("list_queues", "name").split(), 10, "the queue")
+    wait_for_queue(own_node, "Meter_0")
     time.sleep(2)
     own_node.kill()
     data, earlier = own_node.directory / "data", own_node.directory / "earlier"

@@ -13,7 +13,7 @@ import pytest
 
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
-from tests.broker.conftest import Amqp, Services, wait_until
+from tests.broker.conftest import Amqp, Services, wait_for_queue, wait_until
 
 
 def test_three_meters_give_three_files(node: Node, services: Services) -> None:
@@ -56,7 +56,7 @@ def test_a_message_of_somebody_else_becomes_a_row(node: Node, services: Services
     """Whoever publishes a reading gets its row, with the value as sent."""
     services.pv(node, "-ids", "M")
     wait_until(lambda: "Connected" in services.all_output(), 10, "a connection")
-    wait_until(lambda: "M" in node.ctl("list_queues", "name").split(), 10, "the queue")
+    wait_for_queue(node, "M")
     amqp.publish(
         "M", b'{"value": 0.1, "time_s": 1700000000.5, "meter_id": "M", "colour": "red"}', content_type="text/plain"
     )
@@ -66,8 +66,8 @@ def test_a_message_of_somebody_else_becomes_a_row(node: Node, services: Services
     wait_until(lambda: len(services.rows("M")) == 3, 10, "three rows")
     assert [line[:3] for line in services.rows("M")] == [
         ["M", "1700000000.5", "0.1"],
-        ["M", "1700000001", "1"],
-        ["M", "1700000002", "2"],
+        ["M", "1700000001", "1.0"],
+        ["M", "1700000002", "2.0"],
     ]
 
 
@@ -103,9 +103,7 @@ def test_few_open_files(node: Node, services: Services, limits: str, open_at_a_t
     few = "40 meters, but only 16 of their files may be open at a time, so rows take longer: raise LimitNOFILE"
     assert (few in pv.output) == (open_at_a_time < 40)
     assert (most >= 40) == (open_at_a_time == 40)
-    files = [path.name for path in services.directory.glob("Meter_*.csv")]
-    tool = services.start("pvsim.tools", "verify", *span, *files)
-    assert tool.wait() == 0, tool.output
+    services.verify(*span)
 
 
 def test_a_broker_that_comes_later(services: Services) -> None:

@@ -7,6 +7,7 @@ and machines do not meet on port 5672. Commands enter it with nsenter, which nee
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shlex
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +41,7 @@ PACKAGES = (
     "tzdata",
     "zsh",
 )
+CACHE = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
 # Far from UTC, so that a day that is not the machine's own shows.
 TIME_ZONE = "Pacific/Kiritimati"
 
@@ -55,17 +57,34 @@ ENVIRONMENT = {
 def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "important") -> Path:
     """The suite's base image, a tar archive; made first if it is not there."""
     key = hashlib.sha256(" ".join((variant, *packages)).encode()).hexdigest()[:8]
-    cache = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
-    image = cache / f"{suite}-{key}.tar"
-    if not image.exists():
-        require("mirrors")
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as directory:
-            part = Path(directory, "image.tar")
-            what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(part)]
-            subprocess.run(["mmdebstrap", "--quiet", *what], check=True)
-            part.rename(image)
+
+    def make(image: Path) -> None:
+        # The lists of a suite that is not released yet may be older than they say.
+        what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(image)]
+        subprocess.run(["mmdebstrap", "--quiet", '--aptopt=Acquire::Check-Valid-Until "false"', *what], check=True)
+
+    return kept(CACHE / f"{suite}-{key}.tar", make)
+
+
+def kept(image: Path, make: Callable[[Path], None]) -> Path:
+    """An image of the cache; made first if it is not there, by one process at a time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with locked(image.with_suffix(".lock")):
+        if not image.exists():
+            require("mirrors")
+            with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+                part = Path(directory, "image.tar")
+                make(part)
+                part.rename(image)
     return image
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time: the others wait here."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Machine:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -49,6 +52,35 @@ def test_building_leaves_nothing_but_the_package(package: Path) -> None:
     assert not left & {"files", "pvsim", ".debhelper", "debhelper-build-stamp"}
     assert not list(CHECKOUT.glob("*.egg-info"))
     assert package.stat().st_size < 200_000
+
+
+def test_building_writes_through_no_link(package: Path, tmp_path: Path) -> None:
+    """Run by root in somebody else's checkout, it gives away nothing that a link there names."""
+    checkout, precious = tmp_path / "pvsim", tmp_path / "precious"
+    shutil.copytree(CHECKOUT, checkout, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", package.name))
+    (checkout / "debian/control").chmod(0o644)
+    os.chown(checkout / "debian/control", 65534, 65534)
+    precious.mkdir()
+    (checkout / "pvsim.deb").symlink_to(precious)
+    subprocess.run(["sh", "debian/build.sh"], cwd=checkout, check=True, capture_output=True)
+    assert (precious.stat().st_uid, list(precious.iterdir())) == (0, [])
+    built = (checkout / "pvsim.deb").lstat()
+    assert stat.S_ISREG(built.st_mode)
+    assert built.st_uid == 65534
+
+
+def test_a_source_archive_holds_all_that_there_is(package: Path, tmp_path: Path) -> None:
+    """Whoever has it can test the program, and make its Debian package."""
+    checkout = tmp_path / "pvsim"
+    shutil.copytree(CHECKOUT, checkout, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", package.name))
+    tops = [checkout / name for name in ("debian", "etc", "pvsim", "systemd", "tests")]
+    there = {str(path.relative_to(checkout)) for top in tops for path in top.rglob("*") if path.is_file()}
+    subprocess.run(["/usr/bin/python3", "setup.py", "--quiet", "sdist"], cwd=checkout, check=True, capture_output=True)
+    (archive,) = checkout.glob("dist/*.tar.gz")
+    listing = subprocess.run(["tar", "-tzf", archive], capture_output=True, text=True, check=True).stdout
+    held = {line.partition("/")[2] for line in listing.splitlines()}
+    assert {"debian/rules", "debian/copyright", "etc/pvsim/broker.ini", "tests/run.sh", ".ci/run"} <= held
+    assert there <= held
 
 
 @pytest.mark.parametrize("unit", UNITS[1:], ids=lambda unit: unit.name)

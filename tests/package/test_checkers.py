@@ -22,7 +22,7 @@ OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-inf
 @pytest.fixture(scope="session")
 def checkers(workshop: Workshop) -> Workshop:
     """The workshop, with Debian's checkers installed after the package was built."""
-    workshop.run(f"apt-get install -y --no-install-recommends {CHECKERS}", 300)
+    workshop.run(f"apt-get update && apt-get install -y --no-install-recommends {CHECKERS}", 300)
     return workshop
 
 
@@ -51,12 +51,12 @@ def files(package: Path, directory: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if not OF_THE_BUILD.fullmatch(name)}
 
 
-def test_built_elsewhere_it_is_the_same(package: Path, workshop: Workshop, suite: str, tmp_path: Path) -> None:
+def test_built_elsewhere_it_is_the_same(package: Path, suite_package: Path, suite: str, tmp_path: Path) -> None:
     """To the byte, on any machine of the same release; of another release, in all that pvsim itself brings."""
-    assert files(package, tmp_path / "here") == files(workshop.package, tmp_path / "there")
+    assert files(package, tmp_path / "here") == files(suite_package, tmp_path / "there")
     release = Path("/etc/os-release").read_text("utf-8")
     if f"VERSION_CODENAME={suite}\n" in release:
-        assert package.read_bytes() == workshop.package.read_bytes()
+        assert package.read_bytes() == suite_package.read_bytes()
 
 
 def test_piuparts(checkers: Workshop, suite: str) -> None:
@@ -66,15 +66,15 @@ def test_piuparts(checkers: Workshop, suite: str) -> None:
     checkers.run(f"mkdir -p tmp && piuparts --tmpdir={RESULT}/tmp -b bare.tar.gz -d {suite} *.deb", 300)
 
 
-def test_autopkgtest(pvsim: Machine, workshop: Workshop) -> None:
+def test_autopkgtest(pvsim: Machine, made: Path) -> None:
     """The tests that the package brings for Debian's own machines, none of them left out."""
-    shutil.copytree(workshop.path(SOURCE), pvsim.root / "root/source", dirs_exist_ok=True)
+    shutil.copytree(made / "pvsim", pvsim.root / "root/source", dirs_exist_ok=True)
     ignored = "--ignore-restrictions=isolation-container"  # this machine is one; null cannot know
     done = pvsim.try_run(f"cd && autopkgtest -B {ignored} pvsim.deb source/ -- null", 240)
     # The meter was told to stop in between: whoever comes next finds no rows of before.
     pvsim.run("apt-get purge -y pvsim && amqp-delete-queue --queue=Meter_0")
     results = done.stdout.rpartition(" summary\n")[2]
-    names = re.findall(r"(?m)^Tests: (.*)", workshop.path(f"{SOURCE}/debian/tests/control").read_text("utf-8"))
+    names = re.findall(r"(?m)^Tests: (.*)", (made / "pvsim/debian/tests/control").read_text("utf-8"))
     assert done.returncode == 0, done.stdout
     assert re.findall(r"(?m)^(\S+) +(\S+)", results)[: len(names)] == [(name, "PASS") for name in names], results
 

@@ -6,6 +6,8 @@ that is missing shows. Commands run in it with chroot, in namespaces of their ow
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.allowed import require
-from tests.package.machine import ENVIRONMENT, base_image
+from tests.package.machine import CACHE, ENVIRONMENT, base_image, kept
 
 BARE = ("systemd", "systemd-sysv")
 CHECKERS = "faketime lintian piuparts reprotest"
@@ -68,16 +70,44 @@ class Workshop:
         return done.stdout
 
 
+def build_image(suite: str, checkout: Path) -> Path:
+    """The bare image with what the package's Build-Depends name, and nothing more; made first if it is not there."""
+    control = (checkout / "debian/control").read_text("utf-8")
+    wanted = re.search(r"(?ms)^Build-Depends:.*?^(?=\S)", control[control.index("Build-Depends:") :])
+    assert wanted
+    key = hashlib.sha256(wanted[0].encode()).hexdigest()[:8]
+
+    def make(image: Path) -> None:
+        with _unpacked(suite, bare_image(suite)) as workshop:
+            shutil.copytree(checkout / "debian", workshop.path(f"{SOURCE}/debian"))
+            workshop.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")  # it is thrown away
+            workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE} && apt-get clean && rm -r {SOURCE}", 300)
+            subprocess.run(["tar", "-C", workshop.root, "-cf", image, "."], check=True)
+
+    return kept(CACHE / f"{suite}-build-{key}.tar", make)
+
+
 @contextmanager
-def opened(suite: str, checkout: Path) -> Iterator[Workshop]:
-    """A workshop with nothing but the source and what its Build-Depends name; gone afterwards."""
-    require("machines")
-    image = bare_image(suite)
+def _unpacked(suite: str, image: Path) -> Iterator[Workshop]:
     with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir="/var/tmp") as directory:
         workshop = Workshop(Path(directory))
         subprocess.run(["tar", "-C", directory, "-xf", image], check=True)
         shutil.copy("/etc/resolv.conf", workshop.path("/etc/resolv.conf"))
-        shutil.copytree(checkout, workshop.path(SOURCE), ignore=_NOT_SOURCE, symlinks=True)
-        workshop.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")  # it is thrown away
-        workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE}", 300)
+        workshop.path(RESULT).mkdir(exist_ok=True)
         yield workshop
+
+
+@contextmanager
+def opened(suite: str, checkout: Path) -> Iterator[Workshop]:
+    """A workshop with nothing but the source and what its Build-Depends name; gone afterwards."""
+    require("machines")
+    with _unpacked(suite, build_image(suite, checkout)) as workshop:
+        shutil.copytree(checkout, workshop.path(SOURCE), ignore=_NOT_SOURCE, symlinks=True)
+        yield workshop
+
+
+def built(suite: str, checkout: Path, directory: Path) -> None:
+    """Build source and package in a workshop, and leave all that comes of it in a directory."""
+    with opened(suite, checkout) as workshop:
+        workshop.run(f"cd {SOURCE} && dpkg-buildpackage -us -uc")
+        shutil.copytree(workshop.path(RESULT), directory, symlinks=True)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
-from pvsim.broker.connection import Loop, _Connection
+from pvsim.broker.connection import Loop, is_local
+from pvsim.broker.pika_private import Connection, TooLargeError, check_frame
 from pvsim.broker.settling import Unsettled
 from pvsim.config import Address, BrokerSettings
 
@@ -98,6 +99,47 @@ def test_one_frame_acknowledges_all_before_the_first_that_waits() -> None:
     assert unsettled.settle([500]) == (500, [])
 
 
+@pytest.mark.parametrize(
+    "start, size",
+    [
+        (b"", 0),
+        (b"\1\0\0\0\2\0", 0),
+        (b"\1\0\0\0\2\0\0", 0),
+        (b"\1\0\0\0\2\0\1", 131_073),
+        (b"\x08\0\0\xff\xff\xff\xff", 2**32 - 1),
+        (b"AMQP\xff\xff\xff\xff", 0),
+        (b"\x15\x03\x03\xff\xff\xff\xff", 0),
+        (b"\x15\x03\x03\xff\xff\xff\xff" + bytes(2**17), 2**32 - 1),
+    ],
+)
+def test_frames_that_are_too_large(start: bytes, size: int) -> None:
+    """A frame is refused when its size has come; what is none (a TLS alert, say) when there is too much of it."""
+    if size:
+        with pytest.raises(TooLargeError, match=f"announced a frame of {size:,} bytes"):
+            check_frame(start)
+    else:
+        check_frame(start)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, expected",
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.8.9.1", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.2", True),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fd00::2", "fd00::1", False),
+        ("fd00::2", "::1234", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+def test_local(ours: str, theirs: str, expected: bool) -> None:
+    """What goes to this machine itself is heard by nobody else, by whichever of its addresses."""
+    assert is_local(ours, theirs) is expected
+
+
 class Transport:
     """Keeps what pika would send."""
 
@@ -112,7 +154,7 @@ class Transport:
 def test_what_is_written_at_one_go_is_sent_at_one_go() -> None:
     """The frames of many messages together, in their order; much of it in pieces, and nothing after the end."""
     loop = Loop()
-    connection = _Connection.__new__(_Connection)
+    connection = Connection.__new__(Connection)
     connection._owner_loop, connection._outgoing, connection._transport = loop, bytearray(), Transport()
     sent = connection._transport.sent
     for frame in b"one ", b"two ", b"three":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools import main
-from pvsim.tools.check import FAILED, OK, _loss, _matches
+from pvsim.tools.check import FAILED, OK, _is_patient, _loss, _matches
 
 GOOD_BROKER, GOOD_SIMULATION = "[broker]\nport = 1\n", "[meter]\nnb_meter = 3\nmodel = household\n"
 
@@ -95,3 +95,17 @@ def test_a_pattern_that_only_erlang_knows_counts_as_a_match() -> None:
     assert _matches("^Meter", "Meter_0")
     assert not _matches("^Other", "Meter_0")
     assert _matches("(?|a", "Meter_0")
+
+
+@pytest.mark.parametrize(
+    "product, is_patient",
+    [
+        ("RabbitMQ 3.10.8", False),
+        ("RabbitMQ 4.2.1", False),
+        ("RabbitMQ 4.3.0", True),
+        ("RabbitMQ 10.0", True),
+        ("", False),
+    ],
+)
+def test_which_brokers_keep_a_consumer_whose_node_is_gone(product: str, is_patient: bool) -> None:
+    assert _is_patient(product) == is_patient

@@ -477,14 +477,17 @@ SIMULATION_ERRORS = [
     ("annual_kwh = 900", "[meter] annual_kwh is no key of the model random, which has no keys of its own; give"),
     ("[meter a]\ntilt = 1", "line 3 is no key of [meter a]; it has nb_meter, model, seed,"),
     ("model = replay", "[meter] has no file, which the model replay needs; give the name of a CSV file."),
-    ("model = replay\nfile = x\nunit = MW", "[meter] unit = MW is not a unit; give one of W, kW."),
+    (
+        "model = replay\nfile = x\nunit = MVA",
+        "[meter] unit = MVA is not a unit; give one of MW, MWh, MWh total, W,",
+    ),
     ("model = replay\nfile = x\nshift = --1", "is not a time; give seconds, with a - for earlier."),
     ("model = replay\nfile = x\nscale = -1", "is not a factor; give a number from 0 to 1000, with at most 6 decimals."),
     ("model = replay\nfile = x\nscale = 1000.1", "is not a factor"),
     ("model = replay\nfile = x\nspread = -1", "is not a time; give seconds, 0 or more."),
     (
         "model = replay\nfile = x\nloop = x",
-        "is not a time; give seconds, 0 or more, or nothing for the length of the file",
+        "is not a time; give seconds, 0 or more, day, week, year, or nothing",
     ),
     (
         "model = replay\nfile = x\ntimezone = UTC",

@@ -22,11 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import disk
-from pvsim.dayfile import DayFile, DayFiles, file, file_name, local_day, parse_file_name
+from pvsim.dayfile import DayFile, DayFiles, contents, file_name, local_day, parse_file_name
 from pvsim.dayfile.name import slot_day
 from pvsim.errors import DayFileError
 from pvsim.reading import END_NS, Reading, block
-from pvsim.row import HEADER, Row, format_block, format_row, parse_row, sum_w
+from pvsim.row import HEADER, Row, format_block, format_row, parse_row, reading_key, sum_w, with_points
 from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 
 DAY = date(2025, 11, 22)
@@ -35,12 +35,12 @@ DAY = date(2025, 11, 22)
 ROWS = [
     (START, "1234.567", 1_234_567, "Meter_0,1763769600,1234.567,1.234567,2469.134"),
     (START, "0.1", 200, "Meter_0,1763769600,0.1,0.0002,0.3"),
-    (START, "-0.5", 500, "Meter_0,1763769600,-0.5,0.0005,0"),
-    (START, "9000", 4_000_000, "Meter_0,1763769600,9000,4,13000"),
-    (START + SECOND // 4, "0", 0, "Meter_0,1763769600.25,0,0,0"),
-    (START + 1, "5", -1, "Meter_0,1763769600.000000001,5,-0.000001,4.999"),
-    (0, "1", 1, "Meter_0,0,1,0.000001,1.001"),
-    (END_NS - 1, "1", 0, "Meter_0,253402300799.999999999,1,0,1"),
+    (START, "-0.5", 500, "Meter_0,1763769600,-0.5,0.0005,0.0"),
+    (START, "9000", 4_000_000, "Meter_0,1763769600,9000.0,4.0,13000.0"),
+    (START + SECOND // 4, "0", 0, "Meter_0,1763769600.25,0.0,0.0,0.0"),
+    (START + 1, "5", -1, "Meter_0,1763769600.000000001,5.0,-0.000001,4.999"),
+    (0, "1", 1, "Meter_0,0,1.0,0.000001,1.001"),
+    (END_NS - 1, "1", 0, "Meter_0,253402300799.999999999,1.0,0.0,1.0"),
     (
         START,
         "1000000000000.000000000000000000000000000001",
@@ -54,7 +54,12 @@ NO_ROWS = [
     "Meter_0,1763769600,1,1",
     "Meter_0,1763769600,1,1,1001,1",
     ",1763769600,1,1,1001",
-    "Meter_0,1763769600,1.0,1,1001",
+    "Meter_0,1763769600,1.00,1,1001",
+    "Meter_0,1763769600,1.,1,1001",
+    "Meter_0,1763769600.0,1.0,1.0,1001.0",
+    "Meter_0,1763769600,-0.0,1.0,1000.0",
+    "Meter_0,1763769600,1.0,-0.0,1.0",
+    "Meter_0,1763769600,0.0,1.0,-0.0",
     "Meter_0,1763769600,01,1,1001",
     "Meter_0,1763769600,-0,1,1000",
     "Meter_0,1763769600,0,1,-0",
@@ -241,8 +246,8 @@ def test_new_file(files: DayFiles, tmp_path: Path) -> None:
     path = tmp_path / NAME
     assert path.read_text() == (
         "meter_id,time_s,meter_power_value_w,pv_power_value_kw,sum_meter_pv_w\n"
-        "Meter_0,1763769600,5,0.001,6\n"
-        "Meter_0,1763769601,5,0.001,6\n"
+        "Meter_0,1763769600,5.0,0.001,6.0\n"
+        "Meter_0,1763769601,5.0,0.001,6.0\n"
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
@@ -280,8 +285,9 @@ def test_duplicates(tmp_path: Path, first: list[float], then: list[float], wante
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes asked for by each read of a day file, which are few here."""
-    monkeypatch.setattr(file, "_BLOCK", 256)
-    monkeypatch.setattr(file, "_FIRST_BLOCK", 64)
+    monkeypatch.setattr(contents, "_BLOCK", 256)
+    monkeypatch.setattr(contents, "_FIRST_BLOCK", 64)
+    monkeypatch.setattr(contents, "_NO_ROW", 128)
     lengths: list[int] = []
     pread = os.pread
 
@@ -316,31 +322,29 @@ def test_duplicates_far_back(
 
 
 def test_cheap_look_ups(files: DayFiles, reads: list[int]) -> None:
-    """A repeat of the last rows costs one small read; in a file in order, a look-up ends where rows are older."""
+    """A repeat of the last rows costs few small reads, and what comes late hardly more, however often that is so."""
     put(files, readings(*range(0, 2000, 2)))
-    reads.clear()
-    assert put(files, readings(1998)) == 0
-    assert reads == [64]
-    assert put(files, readings(1995)) == 1
-    assert reads == [64, 64, 256]
-    reads.clear()
-    assert put(files, readings(1995.5)) == 1  # not in order any more: the whole file counts
-    assert len(reads) > 100
+    for late in (1998, 1995, 1995.5, 1997):
+        reads.clear()
+        assert put(files, readings(late)) == (late != 1998)
+        assert len(reads) < 10
+        assert sum(reads) < 1000
     reads.clear()
     assert put(files, readings(2000)) == 1
     assert reads == []
     assert put(files, readings(2000, 2002)) == 1
-    assert reads == [64]
+    assert len(reads) < 5
 
 
 def test_one_row_out_of_order(tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up does not end early though all of the file is one block when it is opened."""
-    monkeypatch.setattr(file, "_BLOCK", 2**16)
+    monkeypatch.setattr(contents, "_BLOCK", 2**16)
     order = readings(0, 50, *range(1, 50))
     (tmp_path / NAME).write_text("\n".join([HEADER, *(format_row(each, 1000) for each in order), ""]))
     files = DayFiles(tmp_path, UTC)
-    assert put(files, readings(50)) == 0
-    assert len(reads) > 3
+    reads.clear()
+    assert put(files, readings(50, 0, 1, 49)) == 0
+    assert reads
     files.close()
 
 
@@ -369,7 +373,78 @@ def test_same_time_other_value(files: DayFiles, tmp_path: Path) -> None:
     assert put(files, readings(1, value="6")) == 1
     assert put(files, [*readings(1, value="6"), *readings(1, value="7"), *readings(1)]) == 1
     assert put(files, readings(1, value="6.000")) == 0
-    assert [line.split(",")[2] for line in rows(tmp_path / NAME)] == ["5", "5", "6", "7"]
+    assert [line.split(",")[2] for line in rows(tmp_path / NAME)] == ["5.0", "5.0", "6.0", "7.0"]
+
+
+VALUES = ["5", "5.5", "50", "5.05", "-5", "0", "0.001", "500000"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from(VALUES), st.booleans(), st.booleans()), min_size=1, max_size=60
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_rows_in_the_older_form(pool: list[tuple[int, str, bool, bool]], is_sorted: bool, is_reopened: bool) -> None:
+    """Over an upgrade, rows whose whole powers have no decimal point stand among those that have one, several of one
+    instant too: each reading that has a row in either form gets no second one, each other one its own."""
+    unique = {(at, value): (is_older, stands) for at, value, is_older, stands in pool}
+    order = sorted(unique) if is_sorted else list(unique)
+    lines = [
+        in_older_form(format_row(readings(at / 2, value=value)[0], 1000)) if unique[at, value][0] else line
+        for at, value in order
+        if unique[at, value][1]
+        for line in [format_row(readings(at / 2, value=value)[0], 1000)]
+    ]
+    lines = sorted(lines) if is_sorted else lines
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "_BLOCK", 256)
+        patch.setattr(contents, "_FIRST_BLOCK", 64)
+        path = Path(name, NAME)
+        path.write_text("\n".join([HEADER, *lines, ""]))
+        made = DayFiles(Path(name), UTC)
+        absent = [key for key in order if not unique[key][1]]
+        for at, value in order[::3]:
+            put(made, readings(at / 2, value=value))
+            if is_reopened:
+                made.close()
+        put(made, [reading for at, value in order for reading in readings(at / 2, value=value)])
+        made.close()
+        found = rows(path)
+        assert found[: len(lines)] == lines
+        new = [format_row(readings(at / 2, value=value)[0], 1000) for at, value in absent]
+        assert Counter(found[len(lines) :]) == Counter(new)
+
+
+def in_older_form(line: str) -> str:
+    """A row as it was written before powers always had a decimal point."""
+    cells = line.split(",")
+    return ",".join([*cells[:2], *(each.removesuffix(".0") for each in cells[2:])])
+
+
+OLDER_ROWS = [
+    ("Meter_0,1763769600,9000,4,13000", "Meter_0,1763769600,9000.0,4.0,13000.0"),
+    ("Meter_0,1763769600.25,0,0,0", "Meter_0,1763769600.25,0.0,0.0,0.0"),
+    ("Meter_0,1763769600,-0.5,0.0005,0", "Meter_0,1763769600,-0.5,0.0005,0.0"),
+    ("Meter_0,1763769600,1.5,0.5,501.5", "Meter_0,1763769600,1.5,0.5,501.5"),
+]
+
+
+@pytest.mark.parametrize("older, newer", OLDER_ROWS)
+def test_older_row(older: str, newer: str) -> None:
+    """A row in the older form reads as the same row, and is of the same reading."""
+    assert parse_row(older) == parse_row(newer)
+    assert with_points(older) == with_points(newer) == newer
+    assert reading_key(older) == reading_key(newer)
+    assert newer.startswith(reading_key(newer))
+
+
+@pytest.mark.parametrize("line", [each for each in NO_ROWS if ",253402300800," not in each])
+def test_no_row_stays_as_it_is(line: str) -> None:
+    """What is no row gets no decimal points."""
+    assert with_points(line) == line
 
 
 def test_torn_line(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +457,7 @@ def test_torn_line(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         assert put(files, readings(0, 1, 2)) == 1
     assert path.read_bytes() == whole
-    assert "cut off a torn last line of 20 bytes, 'Meter_0,1763769602,5'" in caplog.text
+    assert "cut off a torn last line of 24 bytes, 'Meter_0,1763769602,5.0,0'" in caplog.text
 
 
 def test_torn_megabytes(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -399,7 +474,7 @@ def test_torn_megabytes(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptu
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
-    assert path.read_bytes().endswith(b"x\nMeter_0,1763769601,5,0.001,6\n")
+    assert path.read_bytes().endswith(b"x\nMeter_0,1763769601,5.0,0.001,6.0\n")
     assert len(caplog.text) < 2000
     assert "no rows, left as they are, in lines 3" in caplog.text
 
@@ -418,13 +493,13 @@ def test_lines_that_are_no_rows(files: DayFiles, tmp_path: Path, caplog: pytest.
     """They stay as they are, and are no readings."""
     path = tmp_path / NAME
     left = (
-        f"{HEADER}\nMeter_0,1763769600,5,0.001,6\nrubbish\nMeter_0,1763769603,5,0.001\n\nMeter_0,1763769605,5,,\n"
-        "Meter_0,1763769607,5,0.001,6\n"
+        f"{HEADER}\nMeter_0,1763769600,5.0,0.001,6.0\nrubbish\nMeter_0,1763769603,5,0.001\n\nMeter_0,1763769605,5,,\n"
+        "Meter_0,1763769607,5.0,0.001,6.0\n"
     )
     path.write_text(left)
     with caplog.at_level(logging.WARNING):
         assert put(files, readings(0, 3, 5, 7)) == 2
-    assert path.read_text() == f"{left}Meter_0,1763769603,5,0.001,6\nMeter_0,1763769605,5,0.001,6\n"
+    assert path.read_text() == f"{left}Meter_0,1763769603,5.0,0.001,6.0\nMeter_0,1763769605,5.0,0.001,6.0\n"
     assert caplog.text.count("WARNING") == 1
     assert f"{path}: no rows, left as they are, in lines 3, 4, 5, 6\n" in caplog.text
 
@@ -432,10 +507,17 @@ def test_lines_that_are_no_rows(files: DayFiles, tmp_path: Path, caplog: pytest.
 @pytest.mark.parametrize(
     "lines, numbers",
     [
-        (["Meter_1,1763769600,5,0.001,6", "Meter_1,1763769601,5,0.001,6"], "2, 3"),
-        (["Meter_0,1763769600,5,0.001,6", "Meter_0,1763769601,5,0.001", "Meter_0,1763769602,5,0.001,6"], "3"),
-        (["Meter_0,1763769600,5,0.001,6", "x,,,,", "Meter_0,1763769602,5,0.001,6"], "3"),
-        (["Meter_0,1763769600,5,0.001,6", "Meter_00,1763769601,5,0.001,6", "Meter_0,1763769602,5,0.001,6"], "3"),
+        (["Meter_1,1763769600,5.0,0.001,6.0", "Meter_1,1763769601,5.0,0.001,6.0"], "2, 3"),
+        (["Meter_0,1763769600,5.0,0.001,6.0", "Meter_0,1763769601,5,0.001", "Meter_0,1763769602,5.0,0.001,6.0"], "3"),
+        (["Meter_0,1763769600,5.0,0.001,6.0", "x,,,,", "Meter_0,1763769602,5.0,0.001,6.0"], "3"),
+        (
+            [
+                "Meter_0,1763769600,5.0,0.001,6.0",
+                "Meter_00,1763769601,5.0,0.001,6.0",
+                "Meter_0,1763769602,5.0,0.001,6.0",
+            ],
+            "3",
+        ),
         (["x"] * 100, "2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
     ],
 )
@@ -537,13 +619,13 @@ def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str) -> None:
     elif what == "moved":
         path.rename(tmp_path / "old")
     elif what == "replaced":
-        (tmp_path / "other").write_text(f"{HEADER}\nMeter_0,1763769601,5,0.001,6\n")
+        (tmp_path / "other").write_text(f"{HEADER}\nMeter_0,1763769601,5.0,0.001,6.0\n")
         (tmp_path / "other").rename(path)
     elif what == "cut":
         path.write_text("")
     else:
         with path.open("a") as file:
-            file.write("Meter_0,1763769602,5,0.001,6\nMeter_0,17637")
+            file.write("Meter_0,1763769602,5.0,0.001,6.0\nMeter_0,17637")
     put(files, readings(1, 2))
     assert seconds(path) == ([0, 1, 2] if what == "extended" else [1, 2])
     assert put(files, readings(1, 2)) == 0
@@ -587,7 +669,7 @@ def test_what_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """A new file and its directory, once; then the file alone; and before duplicates count, what a file holds."""
     synced = spy_on_fsync(monkeypatch)
     files = DayFiles(tmp_path, UTC)
-    sizes = [len(f"{HEADER}\n") + rows * len("Meter_0,1763769600,5,0.001,6\n") for rows in (2, 3)]
+    sizes = [len(f"{HEADER}\n") + rows * len("Meter_0,1763769600,5.0,0.001,6.0\n") for rows in (2, 3)]
     for some, wanted in (
         ([0, 1], [f"{NAME} {sizes[0]}", tmp_path.name]),
         ([2], [f"{NAME} {sizes[1]}"]),
@@ -622,7 +704,7 @@ def test_many_files_are_synced_at_once(works: bool, tmp_path: Path, monkeypatch:
         files.write(meter_id, *timed_rows([Reading(meter_id, START, Decimal(1))], [0]))
     assert synced == []
     assert files.commit() == {}
-    is_known = disk._type_of(tmp_path.stat().st_dev) in disk._SYNCED_WHOLE
+    is_known = disk.is_local(tmp_path.stat().st_dev)
     each = [] if works and is_known else [f"{path.name} {path.stat().st_size}" for path in sorted(tmp_path.iterdir())]
     assert sorted(synced) == sorted([*each, tmp_path.name])
     assert whole == [20]

@@ -12,11 +12,14 @@ import pvsim
 PACKAGE = Path(pvsim.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 ONLY_IN = {
-    "pika": {f"broker/{name}.py" for name in ("connection", "publishing", "queues", "trial", "trouble")},
+    "pika": {
+        f"broker/{name}.py"
+        for name in ("connection", "live", "pika_private", "publishing", "queues", "trial", "trouble")
+    },
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},
     "systemd": {"runtime.py"},
-    "signal": {"runtime.py"},
+    "signal": {"runtime.py", "disk.py"},
     "configparser": {"config/ini.py"},
 }
 CORE = ("models/", "reading.py", "row.py", "errors.py")

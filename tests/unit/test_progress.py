@@ -1,21 +1,23 @@
-"""Whatever is lost, the next readings are those that nobody is sure of; and the file is always whole."""
+"""Whatever is lost, the next readings are those that nobody is sure of, and none that was made with something else."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import time
+import random
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvsim.errors import ProgressError
-from pvsim.meter.progress import MAX_GAPS, ProgressFile, Track, dump, file_name, parse
+from pvsim.config import MeterSettings, load_simulation
+from pvsim.meter.progress import MAX_GAPS, Track, dump, made_with, parse
+from pvsim.meter.tracks import power_of
 
+ROOT = Path(__file__).parents[2]
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
 
@@ -142,6 +144,7 @@ tracks = st.builds(
 def _track(now: int, gaps: list[tuple[int, int]], stopped: int | None) -> Track:
     track = Track(now)
     track.gaps, track.stopped_ns = gaps, stopped
+    track.floor_ns, track.made_with = now // 2, 'a "model"' if gaps else None
     return track
 
 
@@ -171,62 +174,167 @@ def test_a_damaged_file(where: int, damage: bytes) -> None:
         pass
 
 
-def test_saving_and_loading(tmp_path: Path) -> None:
-    """A new file is empty; a saved one has the tracks; nothing else is left in the directory but the lock."""
-    file = ProgressFile(tmp_path / "progress.json")
-    assert file.load() == {}
-    file.save({"M": Track(START)})
-    assert file.load()["M"].confirmed_ns == START
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["progress.json", "progress.lock"]
+# What readings were made with.
 
 
-def test_only_one_process(tmp_path: Path) -> None:
-    """A second process with the same progress is refused with a sentence."""
-    first = ProgressFile(tmp_path / "progress.json")
-    with pytest.raises(ProgressError, match="Another process"):
-        ProgressFile(tmp_path / "progress.json")
-    first.close()
-    ProgressFile(tmp_path / "progress.json").close()
+def test_after_a_change_nothing_before_it_is_sent_again() -> None:
+    """Whatever is lost then: all that was sent, confirmed or not, came from something else."""
+    track = Track(at(0), "seed 0")
+    track.sending(at(12))
+    track.confirm(at(10))
+    track.stop(at(20.5))
+    assert track.remake("seed 1", at(30))
+    track.start(at(30))
+    assert upcoming(track, 30)[0] == 13
+    for lose in (track.go_back, track.queue_lost, lambda: track.start(at(40))):
+        track.confirm(at(25))
+        lose()
+        assert upcoming(track, 30)[0] == 13
+    assert not track.remake("seed 1", at(50))
 
 
-def test_sentences(tmp_path: Path) -> None:
-    """A directory that is missing and a file that is damaged: said with the place and the mend."""
-    with pytest.raises(ProgressError, match="--state-dir"):
-        ProgressFile(tmp_path / "missing" / "progress.json")
-    (tmp_path / "progress.json").write_text('{"version": 1, "meters": {"M": {"confirmed_ns": "x"}}}')
-    with pytest.raises(ProgressError, match="move it away"):
-        ProgressFile(tmp_path / "progress.json").load()
+def test_a_change_after_a_crash_begins_now() -> None:
+    """What was sent since progress was last saved is not known, so it may be all up to now."""
+    track = Track(at(0), "seed 0")
+    track.confirm(at(10))
+    assert track.remake("seed 1", at(60))
+    track.start(at(60))
+    assert upcoming(track, 62) == [61, 62]
 
 
-def _save_forever(path: Path) -> None:
-    file = ProgressFile(path)
-    number = 0
-    while True:
-        number += 1
-        file.save({f"M_{meter}": Track(number) for meter in range(500)})
+def test_a_queue_that_would_not_be_filled_again_is_not_young() -> None:
+    """Its readings came from something else, so they cannot be made again: it is not to be replaced."""
+    track = Track(at(0), "seed 0")
+    track.confirm(at(10))
+    assert track.is_young()
+    track.stop(at(10))
+    track.remake("seed 1", at(11))
+    assert not track.is_young()
 
 
-def test_kill_while_saving(tmp_path: Path) -> None:
-    """Killed at any moment, the file is whole: all of one save, nothing of another."""
-    path = tmp_path / "progress.json"
-    for pause_s in (0.05, 0.083, 0.117, 0.151):
-        process = multiprocessing.get_context("fork").Process(target=_save_forever, args=(path,))
-        process.start()
-        while not path.exists():
-            time.sleep(0.01)
-        time.sleep(pause_s)
-        assert process.pid
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        loaded = parse(path.read_text())
-        assert len(loaded) == 500
-        assert len({track.confirmed_ns for track in loaded.values()}) == 1
+def test_progress_of_an_older_version() -> None:
+    """It does not say what it was made with: no gap, and nothing that is confirmed is sent again."""
+    text = '{"version": 1, "meters": {"M": {"confirmed_ns": %d, "settled_ns": %d, "declared_ns": %d}}}'
+    track = parse(text % (at(10), at(7), at(0)))["M"]
+    assert not track.remake("seed 0", at(12))  # nothing to tell anybody
+    track.start(at(12))
+    assert upcoming(track, 12) == [11, 12]
+    track.queue_lost()
+    assert upcoming(track, 12) == [11, 12]
 
 
-def test_file_names() -> None:
-    """The fleet and each instance have their own file, whatever the length of the list."""
-    assert file_name([]) == "progress.json"
-    assert file_name(["Meter_0..499"]) == "progress-Meter_0..499.json"
-    many = [file_name([f"Meter_{number}" for number in range(count)]) for count in (100, 101)]
-    assert many[0] != many[1]
-    assert max(map(len, many)) < 255
+@given(st.lists(st.integers(0, 8), max_size=60), st.randoms())
+def test_no_instant_has_two_values(steps: list[int], random: random.Random) -> None:
+    """Whatever is lost, and whenever settings change: what an instant was sent with, it is sent with again."""
+    values: dict[int, str] = {}
+    now, track, saved = 1000, Track(at(1000), "0"), ""
+    for step in steps:
+        now += random.choice([0, 1, 5, 100])
+        if step < 4:
+            instants = track.upcoming(at(now), SECOND, random.choice([1, 10]))
+            if instants:
+                track.sending(instants[-1])
+            for instant in instants:
+                assert values.setdefault(instant, track.made_with or "") == track.made_with
+            if instants and step < 3:
+                track.confirm(instants[-1])
+        elif step == 4:
+            track.settle()
+            saved = dump({"M": track})
+        elif step == 5:
+            track.go_back()
+        elif step == 6:
+            track.queue_lost()
+        else:
+            if step == 7 or not saved:  # told to stop, or killed
+                track.stop(at(now))
+                saved = dump({"M": track})
+            track = parse(saved)["M"]
+            now += random.choice([0, 1, 50, 500])
+            track.remake(random.choice("01"), at(now))
+            track.start(at(now))
+            saved = dump({"M": track})
+
+
+INI = """
+[meter]
+seed = 5
+fault_spike_w = 5000 in 0.1% of 1
+fault_dropout = 2026-06-21T12:00Z..2026-06-21T13:00Z
+[meter household]
+model = household
+[meter replay]
+model = replay
+file = profile.csv
+"""
+
+
+def fingerprint(directory: Path, meter_id: str) -> str:
+    """Of a meter of INI."""
+    settings = load_simulation(directory / "simulation.ini", None).meter(meter_id)
+    return made_with(settings, power_of("Meter_0", settings))
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    """A directory with INI, and what it names."""
+    (tmp_path / "simulation.ini").write_text(INI)
+    (tmp_path / "profile.csv").write_text("time,W\n0,1\n60,2\n120,5\n")
+    return tmp_path
+
+
+def test_what_readings_come_from_is_the_same_in_every_process(simulated: Path) -> None:
+    """And differs between settings that give other readings."""
+    ids = ["random", "household", "replay"]
+    here = [fingerprint(simulated, each) for each in ids]
+    code = (
+        "import sys; from pathlib import Path; from tests.unit.test_progress import fingerprint\n"
+        f"for each in {ids}: print(fingerprint(Path(sys.argv[1]), each))"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code, str(simulated)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert there.stdout.splitlines() == here
+    assert len(set(here)) == 3
+    assert here[0].startswith("model random, seed 5, interval 1, ")
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("seed = 5", "seed = 6"),
+        ("5000", "5001"),
+        ("13:00Z", "13:01Z"),
+        ("model = household", "model = household\nannual_kwh = 4000"),
+        ("file = profile.csv", "file = profile.csv\nshift = 1"),
+        ("[meter]", "[meter]\ninterval = 2"),
+    ],
+)
+def test_another_key_is_another_fingerprint(simulated: Path, old: str, new: str) -> None:
+    """Of every meter that it concerns."""
+    before = {each: fingerprint(simulated, each) for each in ("random", "household", "replay")}
+    (simulated / "simulation.ini").write_text(INI.replace(old, new))
+    assert any(fingerprint(simulated, each) != before[each] for each in before)
+
+
+def test_another_profile_is_another_fingerprint(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One number in the file is enough."""
+    before = fingerprint(simulated, "replay")
+    other = tmp_path_factory.mktemp("other")
+    (other / "simulation.ini").write_text(INI)
+    (other / "profile.csv").write_text("time,W\n0,1\n60,2\n120,6\n")
+    assert fingerprint(other, "replay") != before
+
+
+def test_another_model_under_the_same_name_is_another_fingerprint() -> None:
+    """An upgrade may change what a model makes."""
+    settings = MeterSettings()
+    power = power_of("Meter_0", settings)
+    assert made_with(settings, power) != made_with(settings, lambda instants: [each + 1 for each in power(instants)])
+
+
+def test_how_readings_are_sent_is_no_matter() -> None:
+    """How many share a message, and when, does not change them."""
+    power = power_of("Meter_0", MeterSettings())
+    settings = replace(MeterSettings(), batch=7, linger_ns=5 * SECOND, backlog_ns=SECOND)
+    assert made_with(settings, power) == made_with(MeterSettings(), power)

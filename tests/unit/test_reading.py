@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvsim import reading
 from pvsim.errors import IdError, NotAReading
 from pvsim.reading import (
+    DAY_NS,
     END_NS,
     MAX_BODY_BYTES,
+    MAX_DAYS,
+    MAX_READINGS,
+    SECOND_NS,
+    Block,
     Reading,
     block,
     check_id,
@@ -25,6 +31,8 @@ from pvsim.reading import (
     expand_ids,
     fixed_text,
     kilowatts_texts,
+    most_readings,
+    power_text,
     shown_ids,
     time_text,
     times_texts,
@@ -38,11 +46,11 @@ GOOD = b'{"meter_id": "M", "value": 1, "time_s": 1}\n'
 # instants in ns, milliwatts, the body: one table for both directions
 WIRE = [
     ([START * SECOND], [1_234_567], b'{"meter_id": "M", "value": 1234.567, "time_s": 1700000000}'),
-    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0, "time_s": 1700000000}'),
+    ([START * SECOND], [0], b'{"meter_id": "M", "value": 0.0, "time_s": 1700000000}'),
     (
         [START * SECOND + 250_000_000],
         [9_000_000],
-        b'{"meter_id": "M", "value": 9000, "time_s": 1700000000.25}',
+        b'{"meter_id": "M", "value": 9000.0, "time_s": 1700000000.25}',
     ),
     (
         [START * SECOND, (START + 1) * SECOND],
@@ -74,27 +82,79 @@ _powers = st.integers(-(10**15), 10**15) | st.integers(0, 9_000_000)
 _seconds = st.integers(0, END_NS // SECOND - 1)
 
 
-@given(st.lists(st.tuples(_seconds, _powers), min_size=1, max_size=5))
-def test_block(pairs: list[tuple[int, int]]) -> None:
+_IDS = st.sampled_from(["M", "Meter_0", "a.b", "1.2.3-4", "0", "x-1.5", "value", "time_s.0"])
+_PROGRESSION = st.builds(
+    lambda first, step, count: [first + step * each for each in range(count)],
+    st.integers(0, 10**10) | st.integers(0, 2000),
+    st.sampled_from([1, 2, 7, 60, 100, 101, 900]),
+    st.integers(1, 250),
+)
+
+
+def _as_written(found: Block | None) -> Block | None:
+    """With a list of times, whatever they were."""
+    return found and found._replace(times_ns=list(found.times_ns))
+
+
+@given(_IDS, st.lists(st.tuples(_seconds, _powers), min_size=1, max_size=5), st.sampled_from([1, 100]))
+def test_block(meter_id: str, pairs: list[tuple[int, int]], few: int) -> None:
     """What our own meters write of whole seconds is read as a block, to the last digit."""
     instants, milliwatts = [second * SECOND for second, _ in pairs], [power for _, power in pairs]
-    assert decode_block(encode("M", instants, milliwatts), "M") == block(instants, milliwatts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        body = encode(meter_id, instants, milliwatts)
+        assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
 
 
-_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20, "time_s": 2}'
+@given(_IDS, _PROGRESSION, st.data(), st.sampled_from([1, 100]))
+def test_long_block(meter_id: str, seconds: list[int], data: st.DataObject, few: int) -> None:
+    """The same of many readings at regular times, and of a body of them with any bytes changed."""
+    powers = st.integers(0, 9_000_000) | st.sampled_from([0, 5000, 16_383_999, 16_384_000, 10**15, -1, -5000])
+    milliwatts = data.draw(st.lists(powers, min_size=len(seconds), max_size=len(seconds)))
+    instants = [second * SECOND for second in seconds]
+    body = encode(meter_id, instants, milliwatts)
+    at, cut = data.draw(st.integers(0, len(body))), data.draw(st.integers(0, 9))
+    put = data.draw(st.binary(max_size=3) | st.text("0123456789.,-+e_{} \n:", max_size=6).map(str.encode))
+    changed = body[:at] + put + body[at + cut :]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
+        as_range = range(instants[0], instants[-1] + 1, (instants[1] - instants[0]) if len(instants) > 1 else SECOND)
+        assert encode(meter_id, as_range, milliwatts) == body
+        found = decode_block(changed, meter_id)
+    if found:
+        columns = zip(found.times_ns, found.milliwatts, strict=True)
+        assert decode(changed, meter_id) == [Reading(meter_id, time, Decimal(mw) / 1000) for time, mw in columns]
+        assert encode(meter_id, found.times_ns, found.milliwatts) == changed
 
 
+_LINES = b'{"meter_id": "M", "value": 1.5, "time_s": 1}\n{"meter_id": "M", "value": 20.0, "time_s": 2}'
+
+
+@pytest.mark.parametrize("few", [1, 100])
 @given(
-    st.integers(0, len(_LINES)), st.integers(0, 4), st.binary(max_size=4) | st.sampled_from([b"0", b"-", b"\n", b"}"])
+    at=st.integers(0, len(_LINES)),
+    cut=st.integers(0, 4),
+    put=st.binary(max_size=4) | st.sampled_from([b"0", b"-", b"\n", b"}", b".", b",", b"1.2"]),
 )
-def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
+def test_nearly_a_block(few: int, at: int, cut: int, put: bytes) -> None:
     """Whatever is changed in a body: if it still is a block, then of the same readings that `decode` finds in it."""
     body = _LINES[:at] + put + _LINES[at + cut :]
-    found = decode_block(body, "M")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        found = decode_block(body, "M")
     if found:
         columns = zip(found.times_ns, found.milliwatts, strict=True)
         expected = [Reading("M", time, Decimal(power) / 1000) for time, power in columns]
         assert decode(body, "M") == expected
+
+
+def test_dots_in_the_wrong_places() -> None:
+    """As many points as readings, and yet not one each."""
+    bodies = [b'{"meter_id": "M", "value": %s, "time_s": %d}' % (text, 1) for text in (b"5", b"1.2.3")]
+    assert decode_block(b"\n".join(bodies), "M") is None
+    times = [b'{"meter_id": "M", "value": %s, "time_s": %s}' % pair for pair in ((b"5", b"1.5"), (b"1.5", b"2"))]
+    assert decode_block(b"\n".join(times), "M") is None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +163,7 @@ def test_nearly_a_block(at: int, cut: int, put: bytes) -> None:
         b"",
         b"}",
         b'{"meter_id": "N", "value": 1, "time_s": 1}',
-        b'{"meter_id": "M", "value": 1.0, "time_s": 1}',
+        b'{"meter_id": "M", "value": 1, "time_s": 1}',
         b'{"meter_id": "M", "value": 0.0004, "time_s": 1}',
         b'{"meter_id": "M", "value": 1e3, "time_s": 1}',
         b'{"meter_id": "M", "value": -0, "time_s": 1}',
@@ -124,14 +184,22 @@ def test_no_block(body: bytes) -> None:
     assert decode_block(body, "M") is None
 
 
-@given(st.lists(st.integers(-(10**16), 10**16)))
-def test_columns(numbers: list[int]) -> None:
+@pytest.mark.parametrize("few", [1, 100])
+@given(numbers=st.lists(st.integers(-(10**16), 10**16) | st.integers(0, 17_000_000)))
+def test_columns(few: int, numbers: list[int]) -> None:
     """A column has the texts that its numbers have one by one."""
-    assert watts_texts(numbers) == [fixed_text(each, 3) for each in numbers]
-    assert kilowatts_texts(numbers) == [fixed_text(each, 6) for each in numbers]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FEW", few)
+        check_columns(numbers)
+        check_columns([number % 17_000_000 for number in numbers])
+
+
+def check_columns(numbers: list[int]) -> None:
+    assert watts_texts(numbers) == [power_text(each, 3) for each in numbers]
+    assert kilowatts_texts(numbers) == [power_text(each, 6) for each in numbers]
     positive = [abs(each) for each in numbers]
-    assert watts_texts(positive) == [fixed_text(each, 3) for each in positive]
-    assert kilowatts_texts(positive) == [fixed_text(each, 6) for each in positive]
+    assert watts_texts(positive) == [power_text(each, 3) for each in positive]
+    assert kilowatts_texts(positive) == [power_text(each, 6) for each in positive]
     assert times_texts(positive) == [time_text(each) for each in positive]
 
 
@@ -193,7 +261,9 @@ RUBBISH = [
     (GOOD + GOOD + b'{"meter_id": "M", "value": 1, "time_s": NaN}', "NaN"),
     (b'{"meter_id": "M", "value": 1\n"time_s": 1}', "JSON"),
     (GOOD * (MAX_BODY_BYTES // len(GOOD) + 1), "bytes"),
-    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 10_000 + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "time_s": 1} ' * 50_000 + b"{", "more than 20,000 readings"),
+    (b"1 " * 2_000_000, "more than 20,000 readings"),
 ]
 
 
@@ -203,6 +273,33 @@ def test_rubbish(body: bytes, reason: str) -> None:
     with pytest.raises(NotAReading, match=reason) as caught:
         decode(body, "M")
     assert len(str(caught.value)) <= 200
+
+
+@pytest.mark.parametrize("change", [b", ", b",  "])
+def test_days_and_readings_of_a_message(change: bytes) -> None:
+    """What one message may bring is bounded, in the form that pvsim sends and in any other."""
+    for instants, is_good in (
+        (range(0, MAX_DAYS * DAY_NS, DAY_NS), True),
+        (range(0, (MAX_DAYS + 1) * DAY_NS, DAY_NS), False),
+        (range(0, MAX_READINGS * SECOND_NS, SECOND_NS), True),
+        (range(0, (MAX_READINGS + 1) * SECOND_NS, SECOND_NS), False),
+    ):
+        body = encode("M", instants, [1] * len(instants)).replace(b", ", change)
+        assert (decode_block(body, "M") is None) == (not is_good or change != b", ")
+        if is_good:
+            assert [reading.time_ns for reading in decode(body, "M")] == list(instants)
+        else:
+            with pytest.raises(NotAReading, match="in one message"):
+                decode(body, "M")
+
+
+@pytest.mark.parametrize("interval_s", [0.001, 0.25, 1, 60, 900, 3600, 86400])
+def test_what_meters_send_is_within_bounds(interval_s: float) -> None:
+    """The largest message of a meter passes at every interval, and by default each one has 997 readings at least."""
+    interval_ns = int(interval_s * SECOND_NS)
+    most = most_readings(interval_ns)
+    instants = range(interval_ns, interval_ns * (most + 1), interval_ns)
+    assert len(decode(encode("M", instants, [1] * most), "M")) == most >= 997
 
 
 @given(st.binary(max_size=300))
@@ -297,9 +394,9 @@ def test_fixed_text(scaled: int, decimals: int, text: str) -> None:
 @pytest.mark.parametrize(
     "given_text, text",
     [
-        ("5.00", "5"),
-        ("1E+3", "1000"),
-        ("-0.0", "0"),
+        ("5.00", "5.0"),
+        ("1E+3", "1000.0"),
+        ("-0.0", "0.0"),
         ("0.30000000000000004", "0.30000000000000004"),
         ("1e-30", f"0.{'0' * 29}1"),
     ],

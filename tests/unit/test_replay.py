@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from pvsim import config
-from pvsim.config.simulation import _profile
+from pvsim.config.profiles import _profile
 from pvsim.errors import ConfigError
 from pvsim.models import PowerModel, solar
-from pvsim.models.replay import BadProfile, parse
+from pvsim.models.replay import Profile
+from pvsim.profiles import BadProfile, Wishes, read
 
 SECOND = 10**9
 NOON_S = 1_782_043_200  # 2026-06-21T12:00:00Z
@@ -60,6 +61,11 @@ PVGIS = (
     .replace(":1010,", ":1010,0.0,")
 )
 SIMPLE = "time,power\n2026-06-21T12:00:00Z,100\n2026-06-21T12:01:00Z,200.5\n2026-06-21T12:02:00Z,0\n"
+
+
+def parse(lines: list[str], column: str, unit: str) -> Profile:
+    """The profile in these lines."""
+    return read([each if each.endswith("\n") else f"{each}\n" for each in lines], Wishes(column=column, unit=unit))
 
 
 @pytest.fixture
@@ -141,6 +147,9 @@ def test_pvgis(replay: Replay) -> None:
         parse(PVGIS_LIGHT.splitlines(keepends=True), "", "W")
 
 
+LATER = {"2000-02-29T00:00:00Z": "2000-03-01T00:00:00Z", "1970-01-01T00:00:00Z": "1971-01-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
     "text,ns",
     [
@@ -158,7 +167,8 @@ def test_pvgis(replay: Replay) -> None:
 )
 def test_times(text: str, ns: int) -> None:
     """Times of every kind that the README names; UTC where no offset stands."""
-    assert parse(["time,P", f"{text},1", "2200-01-01T00:00Z,2"], "", "W").times[0] == ns
+    later = str(int(float(text)) + 1) if text.isdigit() or "." in text[:12] else text.replace("20", "21", 1)
+    assert parse(["time,P", f"{text},1", f"{LATER.get(text, later)},2"], "", "W").times[0] == ns
 
 
 def test_other_files() -> None:
@@ -179,22 +189,22 @@ def test_other_files() -> None:
 
 BAD = [
     ("time,P\n1,1\n2,x\n", "line 3: x is no power; give a number."),
-    ("time,P\n1,1\n2,\n", "line 3: (nothing) is no power; give a number."),
+    ("time,P\n1,1\n2,\n", "line 3: (nothing) is no power, but a mark for one that is missing; give missing = skip"),
     ("time,P\n1,1\n2,nan\n", "line 3: nan is no power"),
     ("time,P\n1,1\n2,1_0\n", "line 3: 1_0 is no power"),
     ("time,P\n1,1\n2,1e99\n", "line 3: 1e99 is no power"),
     ("time,P\n1,1\n1,2\n", "line 3 is not later than the line before; sort the lines, each time once."),
-    ("time,P\n1,1\n2\n", "line 3 has 1 columns; give as many as the header has."),
+    ("time,P\n1,1\n2\n", "line 3 has 1 columns, and the header, line 1, has 2; give as many as the header has."),
     ("time,P\n1,1\nnoon,2\n", "line 3: noon is no time; give one such as 2026-06-21T12:00:00+02:00 (without an"),
     ("time,P\n2025-02-29T00:00,1\n", "line 2: 2025-02-29T00:00 is no time"),
-    ("time,P\n2025-02-28T24:00,1\n", "line 2: 2025-02-28T24:00 is no time"),
+    ("time,P\n2025-02-28T24:01,1\n", "line 2: 2025-02-28T24:01 is no time"),
     ("time,P\n2999-01-01T00:00,1\n", "line 2: 2999-01-01T00:00 is no time"),
-    ("time,P\n1782043200000,1\n", "line 2: 1782043200000 is no time"),
+    ("time,P\n1,1\n9999999999999999999,1\n", "line 3: 9999999999999999999 is no time"),
     ("time,P\n1,1\n", "has fewer than two lines of data; give at least two."),
-    ("", "has no header in its first lines; give one with a column named time, time_s,"),
+    ("", "has no header in its first lines; give one with a column of times, and lines of data"),
     ("1,1\n2,2\n", "has no header in its first lines"),
     ("time,a,b\n1,1,1\n2,2,2\n", "line 1 has several columns; name one of a, b."),
-    ("time,P\n1,1\n2,2\n\n3,3\n", "line 5 comes after an empty line; take that one away."),
+    ("time,P\n1,1\n2,2\n\nNotes:\n3,3\n", "line 6 comes after line 5, which is no data; take that one away."),
     (PVGIS.replace("20160101:0910,7.03", "20160101:0910,--"), "line 15: -- is no power"),
 ]
 
@@ -226,7 +236,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.csv is no file; create it, or name another one"):
         simulation.meter("Meter_3")
     (tmp_path / "none.csv").write_bytes(b"time,P\n1,\xff\n")
-    with pytest.raises(ConfigError, match=r"none\.csv is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"none\.csv, line 2: .* is no power"):
         simulation.meter("Meter_3")
 
 

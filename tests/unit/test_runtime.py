@@ -189,11 +189,27 @@ def test_signal_before_the_wake_descriptor() -> None:
 # systemd
 
 
+EVIL = "\x1b]0;x\x07 \r\n\u202e<0>x \x9b2J"
+
+
+def test_nothing_foreign_is_obeyed(start: Start) -> None:
+    """No escape sequence, newline or turn of direction gets into a status, a log line or a last sentence."""
+    service = start("--serve", f"host.status({EVIL!r}); log.warning('%s', {EVIL!r})")
+    log = service.stop()
+    assert service.told == ["STATUS=\\x1b]0;x\\x07 \\u202e<0>x \\x9b2J", "READY=1"]
+    escaped = "\\x1b]0;x\\x07 \\r\\n\\u202e<0>x \\x9b2J"
+    assert log.splitlines()[0] == f"pvsim-example: warning: {escaped}"
+    assert run("--serve", f"raise BrokerError({EVIL!r})") == (1, f"pvsim-example: {escaped}\n")
+    status, text = run("--serve", f"raise ValueError({EVIL!r})")
+    assert status == 1
+    assert text.replace("\n", "").isprintable()
+
+
 def test_status(start: Start) -> None:
     """A status is one line of UTF-8, sent when it has changed, and no longer than systemd takes."""
     code = "host.status('1 meter,\\n → ä\\udcff'); host.status('1 meter, → ä\\udcff'); host.status('x' * 9999)"
     told = start("--serve", code).told
-    assert told == ["STATUS=1 meter, → ä?", f"STATUS={'x' * 1000}", "READY=1"]
+    assert told == ["STATUS=1 meter, → ä\\udcff", f"STATUS={'x' * 1000}", "READY=1"]
 
 
 def test_watchdog(start: Start) -> None:
@@ -371,6 +387,34 @@ def test_stale_pid_file(start: Start, tmp_path: Path) -> None:
     start("--pid-file", path).stop()
 
 
+def test_pid_file_that_a_reader_locks(start: Start, tmp_path: Path) -> None:
+    """Who may read a stale pid file may lock it, and stops nobody with that; a running service still holds it."""
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        service = start("--pid-file", path)
+        assert run("--pid-file", path)[1] == (
+            f"pvsim-example: {path} is held by process {service.process.pid};"
+            " stop that one first, or give another --pid-file.\n"
+        )
+    assert run("--pid-file", path)[0] == 1
+    service.stop()
+
+
+def test_pid_file_that_is_a_link(tmp_path: Path) -> None:
+    """What a link points to is neither created nor changed: the directory may be somebody else's."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for content in None, "1\n":
+        if content:
+            (tmp_path / "target").write_text(content)
+        status, sentence = run("--pid-file", tmp_path / "link")
+        assert status == 78
+        assert "link cannot be the pid file: Too many levels of symbolic links; give another --pid-file." in sentence
+        assert (tmp_path / "target").exists() == bool(content)
+    assert (tmp_path / "target").read_text() == "1\n"
+
+
 def test_pid_file_of_somebody_else(start: Start, tmp_path: Path) -> None:
     """A pid file that was removed under a running service, and made anew by another one, is left to that one."""
     path = tmp_path / "pid"
@@ -389,7 +433,7 @@ def test_no_pid_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, reason in [
         (other, "holds something else than a process id; give another --pid-file."),
-        (tmp_path / "fifo", "holds something else than a process id; give another --pid-file."),
+        (tmp_path / "fifo", "cannot be the pid file: it is not a regular file; give another --pid-file."),
         (tmp_path, "cannot be the pid file: Is a directory; give another --pid-file."),
         (tmp_path / "no" / "pid", "cannot be the pid file: No such file or directory; give another --pid-file."),
     ]:

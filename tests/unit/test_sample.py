@@ -64,8 +64,8 @@ def test_rows_are_those_that_verify_expects(run: Run, tmp_path: Path) -> None:
         assert main([*arguments, str(path)]) == 0
         path.write_text("\n".join([HEADER, *rows, ""]).replace(f",{START_S},", f",{START_S},1"))
         assert main([*arguments, str(path)]) == 1
-    assert lines[-120].split(",")[2] == "100"
-    assert lines[-118].split(",")[2] == "200"
+    assert lines[-120].split(",")[2] == "100.0"
+    assert lines[-118].split(",")[2] == "200.0"
 
 
 def test_faults(run: Run, tmp_path: Path) -> None:

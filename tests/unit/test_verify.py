@@ -266,7 +266,7 @@ def test_what_is_said(tmp_path: Path, run: Run) -> None:
     assert status == 1
     assert found["text"] == (
         f"{path}: 290 rows; 111 missing, 1 wrong value, 1 wrong pv, 1 malformed\n"
-        f"  line 6: wrong value: 1 W instead of {value} W\n"
+        f"  line 6: wrong value: 1.0 W instead of {value} W\n"
         f"  line 6: wrong pv: 0.5 kW instead of {pv} kW\n"
         "  line 9: malformed: 'rubbish' is no row\n"
         "  missing: 2025-11-22T00:00:06+00:00 to 2025-11-22T00:00:06+00:00 (1)\n"
@@ -446,6 +446,51 @@ def test_no_values(tmp_path: Path, run: Run) -> None:
     assert wrong(run(NAME, "--no-values")[1]["total"]) == {"malformed": 1, "conflicting": 1, "wrong_sum": 1}
 
 
+def in_older_form(line: str) -> str:
+    """A row as it was written before powers always had a decimal point."""
+    cells = line.split(",")
+    return ",".join([*cells[:2], *(each.removesuffix(".0") for each in cells[2:])])
+
+
+def write_older(path: Path, every: int = 1) -> list[str]:
+    """Rewrite a day file so that every so many rows are in the older form; return its lines."""
+    lines = path.read_text().split("\n")
+    lines = [in_older_form(line) if at % every == 0 else line for at, line in enumerate(lines)]
+    path.write_text("\n".join(lines))
+    return lines
+
+
+WHOLE = "[meter]\nmodel = replay\nfile = profile.csv\n[pv]\nseed = 8\ntimezone = UTC\n"
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_older_form(tmp_path: Path, run: Run, every: int) -> None:
+    """Rows whose whole powers have no decimal point are the same rows: clean, repeated, or shared by two files."""
+    (tmp_path / "simulation.ini").write_text(WHOLE)
+    times = range(START_S, START_S + 40)
+    (tmp_path / "profile.csv").write_text("\n".join(["time,P", *(f"{at},{at % 3}" for at in times)]))
+    settings = config.load_simulation(tmp_path / "simulation.ini", None)
+    wanted = expect("Meter_0", settings.meter("Meter_0"), settings.pv("Meter_0"), ZoneInfo("UTC"))
+    instants = [at * SECOND for at in times]
+    path = tmp_path / NAME
+    path.write_text("\n".join([HEADER, *wanted.lines(instants, [""] * 40), ""]))
+    newer = path.read_text().split("\n")
+    older = write_older(path, every)
+    assert older != newer
+    assert older[4 * every].split(",")[2].isdigit()
+    assert run(NAME)[0] == 0
+    assert run(NAME, "--no-values")[0] == 0
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / NAME).write_text("\n".join(newer))
+    status, found = run(NAME, f"two/{NAME}")
+    assert (status, found["total"]["shared"]) == (0, 40)
+    path.write_text("\n".join([*older[:9], newer[8], in_older_form(newer[8]), *older[9:]]))
+    assert wrong(run(NAME)[1]["total"]) == {"repeated": 2}
+    cells = older[9].split(",")
+    path.write_text("\n".join([*older[:9], ",".join([*cells[:2], "7", *cells[3:]]), *older[10:]]))
+    assert wrong(run(NAME)[1]["total"]) == {"wrong_value": 1, "wrong_sum": 1}
+
+
 # Faults on purpose.
 
 ALL_FAULTS = """\
@@ -503,6 +548,17 @@ def test_what_is_so_on_purpose(tmp_path: Path, run: Run, piece: int, span: tuple
     assert len(found["files"]) == 2
     text = run(*BOTH, *span, form="")[1]["text"]
     assert f"{total['missing_on_purpose']} missing on purpose, {total['wrong_value_on_purpose']} wrong value on" in text
+
+
+def test_older_form_with_faults(tmp_path: Path, run: Run) -> None:
+    """The same where two readings may say one time, and the value tells which of them a row is of."""
+    times = range(FAULTY.start - 100, FAULTY.stop + 100)
+    (tmp_path / "profile.csv").write_text("\n".join(["time,P", *(f"{at},{at % 7}" for at in times)]))
+    write_faulty(tmp_path, ALL_FAULTS.replace("400", "5"), "replay\nfile = profile.csv")
+    total = run(*BOTH, *SPAN)[1]["total"]
+    assert wrong(total) == {}
+    assert sum(write_older(tmp_path / name) != [] for name in BOTH) == 2
+    assert run(*BOTH, *SPAN)[1]["total"] == total
 
 
 def test_each_row_counts(tmp_path: Path, run: Run) -> None:

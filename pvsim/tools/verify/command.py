@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, tzinfo
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pvsim import config
 from pvsim.dayfile import parse_file_name
-from pvsim.errors import ConfigError
+from pvsim.errors import ConfigError, UsageError
 from pvsim.meter import progress
 from pvsim.reading import END_NS
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text
 from pvsim.tools.verify.rows import check_day
+from pvsim.tools.verify.workers import cores, in_order
+
+_MANY_BYTES = 4 * 2**20  # of files; for less, more processes cost more than they save
 
 
 def add_parser(subparsers: Any) -> None:
@@ -63,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a progress.json of the meters, which tells when they were told to stop; may be repeated",
+        help="a progress.json, or the directory of all, which tells when meters were told to stop; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
@@ -76,25 +81,36 @@ def run(options: argparse.Namespace) -> int:
     since_ns, until_ns = config.span_ns(options, time_zone)
     stops = [(config.instant_ns(start, time_zone), config.instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
+    meters = {meter_id: sorted(days.items()) for meter_id, days in _by_meter(options.files).items()}
+    expect = lru_cache(maxsize=1)(partial(_expected, options, simulation, time_zone))
+    checks = [partial(_check, expect, meter_id, *each) for meter_id, days in meters.items() for each in days]
+    found = in_order(checks, cores() if _size(options.files) >= _MANY_BYTES else 1)
     reports: list[Report] = []
-    for meter_id, days in _by_meter(options.files).items():
-        wanted = _expected(options, simulation, meter_id, time_zone)
-        found = (check_day(wanted, day, _contents(days[day])) for day in sorted(days))
+    for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
-        reports += check_meter(wanted, found, since_ns, until_ns, own_stops)
+        reports += check_meter(expect(meter_id), islice(found, len(days)), since_ns, until_ns, own_stops)
     print(as_json(reports, time_zone) if options.json else as_text(reports, time_zone))
     return 0 if all(not report.counts.total() for report in reports) else 1
 
 
+def _check(expect: Callable[[str], Expected], meter_id: str, day: date, paths: Sequence[Path]) -> Report:
+    return check_day(expect(meter_id), day, ((str(path), _read(path)) for path in paths))
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """Bytes of the files that can be looked at."""
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
 def _expected(
-    options: argparse.Namespace, simulation: config.Simulation, meter_id: str, time_zone: tzinfo | None
+    options: argparse.Namespace, simulation: config.Simulation, time_zone: tzinfo | None, meter_id: str
 ) -> Expected:
     meter, pv = simulation.meter(meter_id), simulation.pv(meter_id)
     if options.seed is not None:
         meter, pv = replace(meter, seed=options.seed), replace(pv, seed=options.seed)
     if options.peak_kw is not None:
         if "peak_kw" not in pv.parameters:
-            raise ConfigError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
+            raise UsageError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
         pv = replace(pv, parameters={**pv.parameters, "peak_kw": options.peak_kw})
     if options.interval is not None:
         meter = replace(meter, interval_ns=options.interval)
@@ -106,6 +122,8 @@ def _expected(
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     meters: dict[str, dict[date, list[Path]]] = {}
     for path in {path.absolute(): path for path in paths}.values():
+        if _is_missing(path):
+            raise ConfigError(f"{path} does not exist; give day files such as /var/lib/pvsim/Meter_0-*.csv.")
         try:
             meter_id, day = parse_file_name(path.name)
         except ValueError as error:
@@ -114,8 +132,11 @@ def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     return meters
 
 
-def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    return ((str(path), _read(path)) for path in paths)
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def _read(path: Path) -> str:
@@ -128,7 +149,7 @@ def _read(path: Path) -> str:
 def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
     """By meter, when it was told to stop: from just after `stopped_ns` up to and with `started_ns`."""
     stops: dict[str, list[Span]] = {}
-    for path in paths:
+    for path in _progress_files(paths):
         try:
             tracks = progress.parse(_read(path))
         except (ValueError, TypeError, RecursionError) as error:
@@ -139,6 +160,14 @@ def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
             if track.stopped_ns is not None:
                 spans.append((track.stopped_ns + 1, END_NS))
     return stops
+
+
+def _progress_files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.glob("progress*.json"))
+        else:
+            yield path
 
 
 def _option(key: config.Key) -> Callable[[str], Any]:

@@ -10,8 +10,8 @@ from decimal import Decimal
 from pvsim.config import MeterSettings, PvSettings
 from pvsim.models import PowerModel, load, solar
 from pvsim.models.faults import Faulty
-from pvsim.reading import Reading, fixed_text, time_text
-from pvsim.row import format_row, parse_row
+from pvsim.reading import Reading, block
+from pvsim.row import format_block, format_row, parse_row, with_points
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,7 @@ class Expected:
         pv = self.pv_power(times)
         if self.power is None:
             return [self._line_with_value(*each) for each in zip(times, lines, pv, strict=True)]
-        return [
-            f"{self.meter_id},{time_text(time_ns)},{fixed_text(power_mw, 3)},{fixed_text(pv_mw, 6)},"
-            f"{fixed_text(power_mw + pv_mw, 3)}"
-            for time_ns, power_mw, pv_mw in zip(times, self.power(instants or times), pv, strict=True)
-        ]
+        return format_block(self.meter_id, block(times, self.power(instants or times)), pv)
 
     def instant(self, time_ns: int, line: str) -> int | None:
         """The instant of the reading of a row; None if faults leave no reading that says this time."""
@@ -49,7 +45,8 @@ class Expected:
             return time_ns
         origins = self.faults.origins(time_ns)
         if len(origins) > 1:
-            origins = [each for each in origins if self.lines([time_ns], [line], [each]) == [line]] or origins
+            row = with_points(line)
+            origins = [each for each in origins if self.lines([time_ns], [row], [each]) == [row]] or origins
         if not origins and time_ns % self.interval_ns:
             return time_ns  # it is off the grid, and said to be
         return origins[0] if origins else None

@@ -8,8 +8,9 @@ from operator import ne
 
 from pvsim.dayfile import SLOT_NS, local_day
 from pvsim.models.faults import Faulty
-from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text
-from pvsim.row import HEADER, parse_row, sum_w
+from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text, power_text
+from pvsim.row import HEADER, parse_row, sum_w, with_points
+from pvsim.tools.verify.clean import clean_runs, line_time
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import runs
 from pvsim.tools.verify.report import Report, cut, moment
@@ -20,14 +21,24 @@ Row = tuple[int, int, str, int]  # number of the line, time of the row, line, in
 def check_day(expected: Expected, day: date, contents: Iterable[tuple[str, str]]) -> Report:
     """What is wrong in the rows of the files of one day: pairs of a path and the text."""
     report = Report(expected.meter_id, day)
-    found: dict[int, str] = {}  # by instant
+    files = []
     for path, text in contents:
         report.paths.append(path)
-        lines = _rows(report, path, text)
+        files.append((path, _rows(report, path, text)))
+    if len(files) == 1 and (present := clean_runs(expected, day, files[0][1])):
+        report.present, report.sent = present, (present[0].start, present[-1][-1] + 1)
+    else:
+        _check_files(report, expected, day, files)
+    return report
+
+
+def _check_files(report: Report, expected: Expected, day: date, files: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Row by row; each is known by its instant."""
+    found: dict[int, str] = {}
+    for path, lines in files:
         rows = _check_rows(report, expected, path, lines)
         found |= _check_sequence(report, expected, path, rows, found)
     _take(report, expected, sorted(_in_day(found, day, expected)))
-    return report
 
 
 def _take(report: Report, expected: Expected, instants: Sequence[int]) -> None:
@@ -65,6 +76,10 @@ def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[s
         else:
             rows.append((number, time_ns, line, instant_ns))
     right = expected.lines([row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows])
+    rows = [
+        row if row[2] == wanted else (*row[:2], with_points(row[2]), row[3])
+        for row, wanted in zip(rows, right, strict=True)
+    ]
     differing = {
         row[0]
         for row, wanted in zip(rows, right, strict=True)
@@ -94,7 +109,7 @@ def _check_row(report: Report, path: str, number: int, line: str, wanted_line: s
     if row.meter_id != wanted.meter_id:
         report.add(path, number, "wrong_meter", f"a row of {row.meter_id}")
         return False
-    pv_kw, wanted_kw = fixed_text(row.pv_milliwatts, 6), fixed_text(wanted.pv_milliwatts, 6)
+    pv_kw, wanted_kw = power_text(row.pv_milliwatts, 6), power_text(wanted.pv_milliwatts, 6)
     row_sum_w = sum_w(row.power_w, row.pv_milliwatts)
     if row.power_w != wanted.power_w:
         text = f"{decimal_text(row.power_w)} W instead of {decimal_text(wanted.power_w)} W"
@@ -171,14 +186,4 @@ def _line_times(lines: Sequence[str]) -> list[int | None]:
             return [time_s * SECOND_NS for time_s in seconds]
     except ValueError:  # fractions of seconds, or lines that are no rows
         pass
-    return [_line_time(line) for line in lines]
-
-
-def _line_time(line: str) -> int | None:
-    try:
-        _, time_s, _, _, _ = line.split(",")
-        whole, point, part = time_s.partition(".")
-        time_ns = int(whole) * SECOND_NS + (int(part[:9].ljust(9, "0")) if point else 0)
-    except ValueError:
-        return None
-    return time_ns if 0 <= time_ns < END_NS else None
+    return [line_time(line) for line in lines]

@@ -1,0 +1,281 @@
+"""The lines below the header become two columns of numbers.
+
+Blocks of lines in which all is plain are read column by column. Where anything is not, the block is read line by line,
+which knows everything that may stand between rows, and tells the line of what is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import gc
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from operator import lt, sub
+
+from pvsim.models.replay import Profile
+from pvsim.profiles import head, series, times
+from pvsim.profiles.bad import BadProfile, shown
+from pvsim.profiles.head import Head
+from pvsim.profiles.numbers import Numbers
+from pvsim.profiles.wishes import Wishes
+
+_MOST_IDS = 1000
+
+
+def read(chunks: Iterable[str], wishes: Wishes) -> Profile:
+    """The profile in a text, which comes in pieces of whole lines, or BadProfile."""
+    pieces = iter(chunks)
+    first: list[str] = []
+    for chunk in pieces:
+        first += _lines(chunk)
+        if len(first) >= head.WITHIN:
+            break
+    found = head.find(first[: head.WITHIN], wishes)
+    body = Body(found, wishes)
+    number = found.line + 1
+    with _no_collections():
+        for chunk in chain(["\n".join(first[found.line :])], pieces):
+            number += body.add(chunk, number)
+    return series.finish(body, wishes)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Millions of short-lived lists without a cycle: looking for cycles takes half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _lines(chunk: str) -> list[str]:
+    lines = chunk.split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+class NotPlainError(ValueError):
+    """A line by itself has to be looked at."""
+
+
+class Body:
+    """What has been read. `times`: ns; `values`: mW, or µWh; `gaps`: line, length in ns, and what comes before it."""
+
+    def __init__(self, found: Head, wishes: Wishes) -> None:
+        self.head = found
+        self.wishes = wishes
+        self.times = array("q")
+        self.values = array("q")
+        self.numbers = Numbers(found.unit.factor, found.delimiter, wishes.missing)
+        self.gaps: list[tuple[int, int]] = []
+        self.step_ns = 0
+        self.is_typical = False
+        self._previous = -1
+        self._blank = 0  # the line of the last empty one since the last row
+        self._note = 0  # the line after which nothing but notes may come
+        self._ids: dict[int, Counter[str]] = {at: Counter() for at in found.ids_at}
+        self._last_ids: dict[int, str] = {}
+
+    def add(self, chunk: str, number: int) -> int:
+        """Read whole lines, the first of which has this number; returns how many they are."""
+        lines = _lines(chunk)
+        try:
+            if self._note or self._blank or "#" in chunk:
+                raise NotPlainError
+            if lines:
+                self._add_block(lines, number, '"' in chunk)
+        except (ValueError, IndexError):  # a BadProfile, too, which is to tell its line
+            self._add_lines(lines, number)
+        return len(lines)
+
+    # --- blocks
+
+    def _add_block(self, lines: list[str], number: int, has_quotes: bool) -> None:
+        found = self.head
+        rows = self._quoted(lines) if has_quotes else [line.split(found.delimiter) for line in lines]
+        if set(map(len, rows)) != {len(found.names)}:
+            raise NotPlainError
+        numbers: Iterable[int] | None = None
+        if found.where_at is not None and self.wishes.where:
+            at, wanted = found.where_at, self.wishes.where[1]
+            kept = [(each, row) for each, row in enumerate(rows, number) if row[at].strip() == wanted]
+            numbers, rows = [each for each, _ in kept], [row for _, row in kept]
+            if not rows:
+                return
+        for at in self._ids:
+            ids = {row[at].strip() for row in rows}
+            if len(ids) > 1 or self._last_ids.get(at, next(iter(ids))) not in ids:
+                raise NotPlainError
+        texts = self._times_of(rows)
+        instants = found.times.read(texts, self._previous)
+        if not (self._previous < instants[0] and all(map(lt, instants, instants[1:]))) or instants[-1] >= times.END_NS:
+            raise NotPlainError
+        value_at = found.value_at
+        values = self.numbers.block([row[value_at].strip() for row in rows])
+        self._find_gaps(instants, list(numbers) if numbers is not None else range(number, number + len(rows)))
+        self.times.extend(instants)
+        self.values.extend(values)
+        self._previous = instants[-1]
+        for at in self._ids:
+            self._last_ids[at] = rows[-1][at].strip()
+
+    def _quoted(self, lines: list[str]) -> list[list[str]]:
+        if any(line.count('"') % 2 for line in lines):
+            raise NotPlainError  # a quote that is not closed on its line
+        try:
+            rows = list(csv.reader(lines, delimiter=self.head.delimiter, strict=True, skipinitialspace=True))
+        except csv.Error:
+            raise NotPlainError from None
+        if len(rows) != len(lines):
+            raise NotPlainError
+        return rows
+
+    def _times_of(self, rows: list[list[str]]) -> list[str]:
+        if len(self.head.times_at) == 1:
+            (at,) = self.head.times_at
+            return [row[at].strip() for row in rows]
+        return [" ".join(row[at].strip() for at in self.head.times_at) for row in rows]
+
+    def _find_gaps(self, instants: list[int], numbers: list[int] | range) -> None:
+        """Remember what lies more than a day behind the row before it. Files of days, weeks or months have no gaps."""
+        steps = list(map(sub, instants[1:], instants))
+        if not self.step_ns and steps:
+            common = Counter(steps).most_common()
+            self.step_ns = min(step for step, count in common if count == common[0][1])
+        if self.times:
+            steps.insert(0, instants[0] - self.times[-1])
+        limit = max(times.DAY_NS, 2 * self.step_ns)
+        if steps and max(steps) > limit:
+            late = numbers[len(numbers) - len(steps) :]
+            self.gaps += [(line, step) for line, step in zip(late, steps, strict=True) if step > limit]
+
+    # --- line by line
+
+    def _add_lines(self, lines: list[str], number: int) -> None:
+        instants: list[int] = []
+        numbers: list[int] = []
+        for line_number, line in enumerate(lines, number):
+            instant = self._add_line(line_number, line)
+            if instant is not None:
+                instants.append(instant)
+                numbers.append(line_number)
+        if instants:
+            size = len(self.times) - len(instants)
+            before = self.times[size:]
+            del self.times[size:]
+            self._find_gaps(instants, numbers)
+            self.times.extend(before)
+
+    def _add_line(self, number: int, line: str) -> int | None:
+        """Take a line's row, if it has one; its instant."""
+        found = self.head
+        if head.is_blank(line):
+            self._blank = number
+            return None
+        if line.startswith("#") or line.strip() == found.text.strip():
+            return None
+        try:
+            cells = head.split(line, found.delimiter)
+        except BadProfile as error:
+            raise BadProfile(f"line {number} has {error}; close it on its line.") from None
+        if number <= found.line + 2 and not self.times and head.is_row_of_units(cells):
+            return None
+        if not self._is_data(number, cells):
+            return None
+        if found.where_at is not None and self.wishes.where and cells[found.where_at] != self.wishes.where[1]:
+            return None
+        self._check_ids(number, cells)
+        text = " ".join(cells[at] for at in found.times_at)
+        instant = self._instant(number, text)
+        value = self.numbers.one(len(self.values), number, cells[found.value_at])
+        if value is None:
+            self._previous = instant
+            return None
+        self.times.append(instant)
+        self.values.append(value)
+        self._previous = instant
+        return instant
+
+    def _is_data(self, number: int, cells: list[str]) -> bool:
+        """Whether a line is a row. If not, it is a note, which stands below the data, with nothing but notes below."""
+        found = self.head
+        is_row = head.fits(cells, found.names)
+        enough = len(cells) > max(*found.times_at, found.value_at, found.where_at or 0)
+        text = " ".join(cells[at] for at in found.times_at) if enough else ""
+        is_time = bool(text) and self._is_time(text)
+        if self._note:
+            if is_time and is_row:
+                raise BadProfile(f"line {number} comes after line {self._note}, which is no data; take that one away.")
+            return False
+        if is_row and is_time:
+            self._blank = 0
+            return True
+        is_note = bool(self._blank) and not is_time and not (is_row and _has_digits(text, cells[found.value_at]))
+        if is_note or (self.times and head.is_foot(cells[0])):
+            self._note = number
+            return False
+        if not is_row or not enough:
+            wanted = len(found.names)
+            raise BadProfile(
+                f"line {number} has {len(cells)} columns, and the header, line {found.line}, has {wanted}; give as many"
+                " as the header has."
+            )
+        return True
+
+    def _is_time(self, text: str) -> bool:
+        try:
+            self.head.times.read([text], -1)
+        except ValueError:
+            return False
+        return True
+
+    def _instant(self, number: int, text: str) -> int:
+        try:
+            (instant,) = self.head.times.read([text], self._previous)
+        except ValueError as error:
+            raise BadProfile(f"line {number}: {times.no_time(text, error).rstrip('.')}.") from None
+        if not 0 <= instant < times.END_NS:
+            raise BadProfile(f"line {number}: {shown(text)} is no time; give one such as {times.RIGHT}.")
+        if instant <= self._previous and not self._begins_a_month(instant):
+            raise BadProfile(f"line {number} is not later than the line before; {self._advice()}.")
+        return instant
+
+    def _begins_a_month(self, instant: int) -> bool:
+        """Whether a typical year goes on here, with the next month of an earlier year."""
+        is_next = instant < self._previous and series.is_next_month(self._previous, instant)
+        self.is_typical = self.is_typical or is_next
+        return is_next
+
+    def _advice(self) -> str:
+        several = [self.head.names[at] for at in self._ids]
+        if several:
+            return f"sort the lines, each time once, or choose one of several meters: where = {several[0]} = VALUE"
+        if self.head.times.is_naive and not self.wishes.file_timezone:
+            return "sort the lines, each time once; if clocks go back there, give file_timezone = the file's time zone"
+        return "sort the lines, each time once"
+
+    def _check_ids(self, number: int, cells: list[str]) -> None:
+        """One column with several values that take turns: several meters in one file."""
+        for at, seen in self._ids.items():
+            text = cells[at] if at < len(cells) else ""
+            last = self._last_ids.get(at)
+            if text != last and text in seen and text:
+                raise BadProfile(
+                    f"line {number} is of {shown(text)} again, after {shown(last or '')}: the column"
+                    f" {self.head.names[at]} has several; give where = {self.head.names[at]} = {shown(text)}, say."
+                )
+            self._last_ids[at] = text
+            if len(seen) < _MOST_IDS:
+                seen[text] += 1
+
+
+def _has_digits(*texts: str) -> bool:
+    return all(re.search(r"\d", text) for text in texts)

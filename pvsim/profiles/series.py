@@ -1,0 +1,185 @@
+"""What was read becomes a profile: energies become powers, a typical year one year, and what is odd is told."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from operator import sub
+from typing import TYPE_CHECKING
+
+from pvsim.models.replay import Profile
+from pvsim.profiles.bad import BadProfile
+from pvsim.profiles.times import DAY_NS, SECOND_NS
+from pvsim.profiles.units import ENERGY, POWER, TOTAL
+from pvsim.profiles.wishes import ZERO, Wishes
+
+if TYPE_CHECKING:
+    from pvsim.profiles.body import Body
+
+_YEARS_APART_NS = 300 * DAY_NS
+_HOUR_NS = 3600 * SECOND_NS
+MOST_MILLIWATTS = 10**15  # which can still be sent
+_TYPICAL_YEAR = 2001
+_LONGEST_TOLD = 3
+
+
+def is_next_month(previous: int, instant: int) -> bool:
+    """Whether one instant ends a month, and the other begins the next one, in UTC and whatever their years are."""
+    before, after = (datetime.fromtimestamp(each // SECOND_NS, UTC) for each in (previous, instant))
+    return after.month == before.month + 1 and before.day >= 28 and after.day == 1
+
+
+def finish(body: Body, wishes: Wishes) -> Profile:
+    """The profile of what was read, or BadProfile."""
+    for place, value in body.numbers.settle().items():
+        body.values[place] = value
+    if len(body.times) < 2:
+        raise BadProfile("has fewer than two lines of data; give at least two.")
+    notes = []
+    _check_second_turns(body)
+    _check_years_apart(body, wishes)
+    if body.is_typical:
+        _make_one_year(body)
+        body.gaps.clear()
+    if body.head.times.is_naive and not body.head.is_naive_told and not wishes.file_timezone:
+        notes.append("its times have no offset, and are taken as UTC; file_timezone names another time zone")
+    notes += _gaps_told(body)
+    end_ns = 2 * body.times[-1] - body.times[-2]
+    if body.head.unit.kind != POWER:
+        end_ns = _make_powers(body, wishes)
+    milliwatts = body.values
+    largest = max(max(milliwatts), -min(milliwatts))
+    if largest > MOST_MILLIWATTS:
+        raise BadProfile(
+            f"has a power of {largest // 10**6:,} kW; {MOST_MILLIWATTS // 10**6:,} kW are the most. Give the right"
+            " unit: W, kW, MW, Wh, kWh, or Wh total, kWh total for a counter."
+        )
+    return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))
+
+
+def _check_second_turns(body: Body) -> None:
+    """In the hour that comes twice, a row that stands twice looks like the second turn; but it leaves a gap."""
+    steps = body.head.times.zone.steps_back if body.head.times.zone else {}
+    for instant, step in steps.items():
+        if step > body.step_ns:
+            moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
+            raise BadProfile(
+                f"goes back in the hour that comes twice in autumn, up to {moment:%Y-%m-%d %H:%M} UTC, where rows are"
+                f" {step // SECOND_NS} s apart and else {body.step_ns // SECOND_NS} s: that hour a second time, with a"
+                " gap, or lines out of order; sort the lines, each time once, or give all times an offset."
+            )
+
+
+# Typical years.
+
+
+def _check_years_apart(body: Body, wishes: Wishes) -> None:
+    apart = [gap for gap in body.gaps if gap[1] > _YEARS_APART_NS]
+    if body.is_typical or not apart:
+        return
+    years: dict[int, set[int]] = {}
+    for instant in _days(body.times):
+        day = datetime.fromtimestamp(instant // SECOND_NS, UTC)
+        years.setdefault(day.month, set()).add(day.year)
+    if any(len(each) > 1 for each in years.values()):
+        return
+    if body.head.times.is_pvgis:
+        body.is_typical = True
+    elif not wishes.is_looped:
+        line, gap = apart[0]
+        raise BadProfile(
+            f"line {line} comes {gap // DAY_NS} days after the one before, and no month is there twice: this is a"
+            " typical year, for loop = year, or a record with a gap, for loop = 0 or another one."
+        )
+
+
+def _days(instants: array[int]) -> list[int]:
+    return [day * DAY_NS for day in dict.fromkeys(instant // DAY_NS for instant in instants)]
+
+
+def _make_one_year(body: Body) -> None:
+    """All instants at their date in one year, ascending; each month is of one year. 29 February is left out."""
+    years: dict[int, int] = {}
+    for instant in _days(body.times):
+        moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
+        if years.setdefault(moment.month, moment.year) != moment.year:
+            raise BadProfile(
+                "goes back to an earlier year, but is no typical year: month"
+                f" {moment.month} is there of two years; sort the lines, each time once."
+            )
+    starts: dict[int, int] = {}
+    places = []
+    for instant, value in zip(body.times, body.values, strict=True):
+        day, rest = divmod(instant, DAY_NS)
+        if day not in starts:
+            then = date(1970, 1, 1).fromordinal(719_163 + day)
+            is_29th = (then.month, then.day) == (2, 29)
+            starts[day] = -1 if is_29th else (then.replace(year=_TYPICAL_YEAR).toordinal() - 719_163) * DAY_NS
+        if starts[day] >= 0:
+            places.append((starts[day] + rest, value))
+    places.sort()
+    if any(first[0] == second[0] for first, second in pairwise(places)):
+        raise BadProfile("has a typical year in which a date comes twice; give each month once.")
+    body.times, body.values = array("q", [each[0] for each in places]), array("q", [each[1] for each in places])
+
+
+# Gaps.
+
+
+def _gaps_told(body: Body) -> list[str]:
+    if not body.gaps:
+        return []
+    longest = sorted(body.gaps, key=lambda gap: -gap[1])[:_LONGEST_TOLD]
+    lines = ", ".join(f"{gap / DAY_NS:.1f} days before line {line}" for line, gap in sorted(longest))
+    more = f" and {len(body.gaps) - len(longest)} more" if len(body.gaps) > len(longest) else ""
+    return [f"it has gaps, in which the power before them lasts: {lines}{more}"]
+
+
+# Energies.
+
+
+def _make_powers(body: Body, wishes: Wishes) -> int:
+    """µWh become mW; returns when the last one ends."""
+    is_total = body.head.unit.kind == TOTAL
+    if body.head.may_be_total and body.values[-1] > 0 and all(low <= high for low, high in pairwise(body.values)):
+        name = body.head.unit.name
+        raise BadProfile(
+            f"has values in {body.head.names[body.head.value_at]} that never fall: energy of each line until the next,"
+            f" for unit = {name}, or a counter, for unit = {name} total."
+        )
+    if is_total:
+        if wishes.missing == ZERO:
+            raise BadProfile("is of a counter, which no missing value makes 0; give missing = skip or error.")
+        return _differences(body)
+    assert body.head.unit.kind == ENERGY
+    times, values = body.times, body.values
+    steps = array("q", map(sub, times[1:], times))
+    usual, count = Counter(steps).most_common(1)[0]
+    limit = usual * 3 // 2 if 2 * count >= len(steps) else max(steps)
+    for at, step in enumerate(steps):
+        values[at] = _milliwatts(values[at], usual if step > limit else step)
+    last = usual if steps[-1] > limit else steps[-1]
+    values[-1] = _milliwatts(values[-1], last)
+    end_ns: int = times[-1] + last
+    return end_ns
+
+
+def _differences(body: Body) -> int:
+    times, values = body.times, body.values
+    end_ns: int = times[-1]
+    for at in range(len(times) - 1):
+        if values[at + 1] < values[at]:
+            moment = datetime.fromtimestamp(times[at + 1] // SECOND_NS, UTC).isoformat()
+            raise BadProfile(
+                f"has a counter that goes back at {moment}; unit = {body.head.unit.name} is for one that only grows."
+            )
+        values[at] = _milliwatts(values[at + 1] - values[at], times[at + 1] - times[at])
+    del times[-1], values[-1]
+    return end_ns
+
+
+def _milliwatts(microwatthours: int, span_ns: int) -> int:
+    """The mean power of an energy in a span, to the nearest mW."""
+    return (2 * microwatthours * _HOUR_NS + 1000 * span_ns) // (2000 * span_ns)

@@ -1,0 +1,90 @@
+"""What a column counts: power, energy from each time to the next, or a counter's energy; by key, else by its name."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pvsim.profiles.bad import BadProfile
+
+POWER, ENERGY, TOTAL = "power", "energy", "total"
+
+
+class Unit(NamedTuple):
+    """`factor`: how many mW, or µWh, one is."""
+
+    name: str
+    kind: str
+    factor: int
+
+
+UNITS = {
+    "W": Unit("W", POWER, 10**3),
+    "kW": Unit("kW", POWER, 10**6),
+    "MW": Unit("MW", POWER, 10**9),
+    "Wh": Unit("Wh", ENERGY, 10**6),
+    "kWh": Unit("kWh", ENERGY, 10**9),
+    "MWh": Unit("MWh", ENERGY, 10**12),
+    "Wh total": Unit("Wh total", TOTAL, 10**6),
+    "kWh total": Unit("kWh total", TOTAL, 10**9),
+    "MWh total": Unit("MWh total", TOTAL, 10**12),
+}
+_SPELLINGS = {
+    "w": "W", "watt": "W", "watts": "W", "kw": "kW", "kilowatt": "kW", "kilowatts": "kW", "megawatt": "MW",
+    "megawatts": "MW", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "kilowattstunden": "kWh", "wattstunden": "Wh",
+}  # fmt: skip
+_WORD = re.compile(r"[^\W\d_]+")
+_OTHER = {"gw", "gwh", "kva", "va", "kvar", "var", "kvarh", "vah", "kvah", "m3", "gj", "kj", "mj", "btu"}
+_PER_AREA = re.compile(r"(?:k?wh?)\s*[/·*]?\s*(?:m|qm|kwp)\s*(?:\^?-?2|²|-2|\b)", re.IGNORECASE)
+_PER_TIME = re.compile(
+    r"/\s*(?:\d+\s*)?(?:hh|h|min|hour|half)|per (?:\d+ ?)?(?:half|quarter|hour|min|interval)|interval|period|delta",
+    re.IGNORECASE,
+)
+
+
+def in_cell(text: str) -> str | None:
+    """The name of the unit that a cell of a row of units holds, None if it is none."""
+    return _of_word(text.strip("[]() "))
+
+
+def in_name(name: str) -> str:
+    """The unit that the name of a column says, empty if it says none; BadProfile if it says one that is no help."""
+    if _PER_AREA.search(name):
+        return ""
+    found = {unit for word in _WORD.findall(name) if (unit := _of_word(word))}
+    words = {word.lower() for word in _WORD.findall(name)}
+    if not found and ({"mw"} | _OTHER) & words:
+        word = min(({"mw"} | _OTHER) & words)
+        what = "milliwatts or megawatts" if word == "mw" else word
+        raise BadProfile(f"the column {name} says {what}; give unit = one of {', '.join(UNITS)}.")
+    if len(found) > 1:
+        raise BadProfile(f"the column {name} says {' and '.join(sorted(found))}; give unit = one of them.")
+    return next(iter(found), "")
+
+
+def _of_word(word: str) -> str | None:
+    if word in ("MW", "mW"):
+        return "MW" if word == "MW" else None
+    return _SPELLINGS.get(word.lower()) if word.lower() != "mw" else None
+
+
+def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
+    """The unit of a column; and whether it may be a counter's as well, which only the values can tell."""
+    if key:
+        told = cell or _told(name)
+        if told and told != key.removesuffix(" total"):
+            place = "the row of units" if cell else f"its name, {name},"
+            raise BadProfile(
+                f"the column {name} is in {told}, as {place} says, and in {key}, as the key unit says;"
+                " take the key away, or rename the column."
+            )
+        return UNITS[key], False
+    unit = UNITS[cell or in_name(name) or "W"]
+    return unit, unit.kind == ENERGY and not _PER_TIME.search(name)
+
+
+def _told(name: str) -> str:
+    try:
+        return in_name(name)
+    except BadProfile:  # it says too much or too little: the key decides
+        return ""

@@ -1,0 +1,126 @@
+"""What was found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import tzinfo
+from itertools import groupby
+from typing import Any
+
+from pvsim.reading import SECOND_NS, fixed_text
+from pvsim.tools.report.energy import Day, Energy
+from pvsim.tools.verify.report import moment
+
+_SHOWN = 5  # gaps of a day
+_HEAD = (
+    ("meter", "day", "recorded", "load", "PV", "import", "export", "self-consumption", "self-sufficiency"),
+    ("", "", "h", "kWh", "kWh", "kWh", "kWh", "%", "%"),
+)
+_NOTES = {
+    "repeated": "rows stand more than once, and are counted once",
+    "conflicting": "rows are of an instant that has another row already, and are NOT COUNTED",
+    "other_day": "rows are not of this day in this time zone, and are counted; give the --timezone of the files",
+    "no_rows": "lines are no rows of this meter, and are NOT COUNTED",
+    "torn": "files end in half a line, which may be being written",
+}
+
+
+def as_text(days: Sequence[Day], time_zone: tzinfo | None) -> str:
+    """A table, and below it what is missing or odd."""
+    rows = list(_rows(days))
+    widths = [max(map(len, column)) for column in zip(*_HEAD, *rows, strict=True)]
+    lines = [_line(row, widths) for row in (*_HEAD, *rows)]
+    notes = [f"{day.meter_id} {day.day}: {note}" for day in days for note in _notes(day, time_zone)]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def as_json(days: Sequence[Day], time_zone: tzinfo | None) -> str:
+    """One object: the days, the sum of each meter's, and the sum of all."""
+    meters = [
+        {"meter_id": meter_id, **_sums(list(own))} for meter_id, own in groupby(days, key=lambda day: day.meter_id)
+    ]
+    found = {"days": [_day(day, time_zone) for day in days], "meters": meters, "total": _sums(days)}
+    return json.dumps(found, indent=1)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = zip(row, widths, strict=True)
+    cells = [cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(padded)]
+    return "  ".join(cells).rstrip()
+
+
+def _rows(days: Sequence[Day]) -> Iterator[tuple[str, ...]]:
+    meters = 0
+    for meter_id, group in groupby(days, key=lambda day: day.meter_id):
+        own = list(group)
+        meters += 1
+        yield from (_row(meter_id, day.day.isoformat(), [day]) for day in own)
+        if len(own) > 1:
+            yield _row(meter_id, f"{len(own)} days", own)
+    if meters > 1:
+        yield _row(f"{meters} meters", "", days)
+
+
+def _row(meter_id: str, what: str, days: Sequence[Day]) -> tuple[str, ...]:
+    energy = _energy(days)
+    is_known = any(day.interval_ns for day in days)
+    kilowatt_hours = (energy.load_wh, energy.pv_wh, energy.import_wh, energy.export_wh)
+    return (
+        meter_id,
+        what,
+        f"{sum(day.recorded_ns for day in days) / SECOND_NS / 3600:.2f}",
+        *(f"{each / 1000:.3f}" if is_known else "-" for each in kilowatt_hours),
+        *("-" if each is None else f"{100 * each:.1f}" for each in (energy.self_consumption, energy.self_sufficiency)),
+    )
+
+
+def _energy(days: Iterable[Day]) -> Energy:
+    return sum((day.energy for day in days), Energy())
+
+
+def _notes(day: Day, time_zone: tzinfo | None) -> Iterator[str]:
+    if not day.paths:
+        yield "there is no file of this day"
+        return
+    if day.interval_ns is None and day.rows:
+        yield f"{day.rows} rows do not tell how long each counts, and are NOT COUNTED; give --interval"
+    for start_ns, end_ns in day.gaps[:_SHOWN]:
+        seconds = fixed_text(end_ns - start_ns, 9)
+        yield f"no rows from {moment(start_ns, time_zone)} to {moment(end_ns, time_zone)} ({seconds} s)"
+    if len(day.gaps) > _SHOWN:
+        rest_ns = sum(end - start for start, end in day.gaps[_SHOWN:])
+        yield f"and {len(day.gaps) - _SHOWN} more gaps ({fixed_text(rest_ns, 9)} s)"
+    yield from (f"{count} {text}" for name, text in _NOTES.items() if (count := getattr(day, name)))
+
+
+def _day(day: Day, time_zone: tzinfo | None) -> dict[str, Any]:
+    return {
+        "meter_id": day.meter_id,
+        "day": day.day.isoformat(),
+        "paths": day.paths,
+        "interval_s": day.interval_ns and day.interval_ns / SECOND_NS,
+        **_sums([day]),
+        "gaps": [
+            {"from": moment(start, time_zone), "to": moment(end, time_zone), "seconds": (end - start) / SECOND_NS}
+            for start, end in day.gaps
+        ],
+    }
+
+
+def _sums(days: Sequence[Day]) -> dict[str, Any]:
+    energy = _energy(days)
+    shares = energy.self_consumption, energy.self_sufficiency
+    return {
+        "rows": sum(day.rows for day in days),
+        "length_s": sum(day.length_ns for day in days) / SECOND_NS,
+        "recorded_s": sum(day.recorded_ns for day in days) / SECOND_NS,
+        "load_kwh": round(energy.load_wh / 1000, 6),
+        "pv_kwh": round(energy.pv_wh / 1000, 6),
+        "import_kwh": round(energy.import_wh / 1000, 6),
+        "export_kwh": round(energy.export_wh / 1000, 6),
+        "self_consumption_percent": None if shares[0] is None else round(100 * shares[0], 3),
+        "self_sufficiency_percent": None if shares[1] is None else round(100 * shares[1], 3),
+        "uncounted": sum(day.uncounted for day in days),
+        **{name: sum(getattr(day, name) for day in days) for name in _NOTES},
+    }

@@ -1,0 +1,142 @@
+"""Questions to a running node that `rabbitmqctl` takes a second for, answered at once, and exactly.
+
+`rabbitmqctl` starts an Erlang VM each time, and its `list_queues` may be five seconds old. Here one VM a node, beside
+the server, evaluates what it is given inside the server; it ends when we do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from contextlib import suppress
+from weakref import WeakKeyDictionary
+
+from pvsim.errors import PvsimError
+from pvsim.tools.node import Node
+
+_LOOP = """
+Node = list_to_atom(os:getenv("PVSIM_NODE")),
+Answer = fun(Line) ->
+    {ok, Tokens, _} = erl_scan:string(Line),
+    {ok, [Seconds | Expressions]} = erl_parse:parse_exprs(Tokens),
+    {value, Timeout, _} = erl_eval:expr(Seconds, []),
+    case rpc:call(Node, erl_eval, exprs, [Expressions, []], Timeout * 1000) of
+        {value, Value, _} -> Value;
+        {badrpc, _} = Bad -> Bad
+    end
+end,
+Loop = fun Loop() ->
+    case io:get_line("") of
+        eof -> halt(0);
+        Line -> io:format("~0p~n", [catch Answer(Line)]), Loop()
+    end
+end,
+Loop().
+"""
+_MESSAGES = """
+case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)) of
+    {{ok, Queue}} ->
+        case amqqueue:get_type(Queue) of
+            rabbit_quorum_queue ->
+                {{ok, Count, _}} =
+                    ra:consistent_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1, 5000),
+                Count;
+            _ ->
+                proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
+        end;
+    {{error, not_found}} -> 0
+end
+"""
+_DELETE = '[rabbit_amqqueue:delete(Queue, false, false, <<"tests">>) || Queue <- rabbit_amqqueue:list()]'
+# What `rabbitmqctl stop_app`, `force_reset` and `start_app` do.
+_RESET = """
+rabbit:stop(),
+case code:ensure_loaded(rabbit_db) of
+    {module, _} -> rabbit_db:force_reset();
+    _ -> rabbit_mnesia:force_reset()
+end,
+rabbit:start()
+"""
+
+
+class _Shell:
+    """One Erlang VM that asks one node."""
+
+    def __init__(self, node: Node) -> None:
+        name = f"shell-{node.port}@{node.host}"
+        interface = f"{{{node.host.replace('.', ',')}}}"
+        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name]
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [*node.before, *vm, "-kernel", "inet_dist_use_interface", interface, "-eval", _LOOP],
+            cwd=node.directory,
+            env={**node.environment, "PVSIM_NODE": node.name},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+        )
+
+    def __del__(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe
+            pipe.close()
+        self._process.wait()
+
+    def ask(self, expression: str, timeout_s: int) -> str:
+        line = f"{timeout_s}, {' '.join(expression.split())}.\n"
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._lock:
+            self._process.stdin.write(line)
+            return self._process.stdout.readline().rstrip("\n")
+
+
+_shells: WeakKeyDictionary[Node, _Shell] = WeakKeyDictionary()
+
+
+def ask(node: Node, expression: str, timeout_s: int = 60) -> str:
+    """What Erlang expressions, with commas between, come to in a node; PvsimError if it does not answer."""
+    if node not in _shells:
+        _shells[node] = _Shell(node)
+    answer = _shells[node].ask(expression, timeout_s)
+    if not answer or answer.startswith(("{badrpc,", "{'EXIT',")):
+        raise PvsimError(f"{node.name} does not answer {expression!r}: {answer}")
+    return answer
+
+
+def queues(node: Node) -> set[str]:
+    """The names of all queues."""
+    names = ask(node, "[binary_to_list(element(4, amqqueue:get_name(Queue))) || Queue <- rabbit_amqqueue:list()]")
+    return set(names.strip("[]").replace('"', "").split(",")) - {""}
+
+
+def held(node: Node, queue: str) -> int:
+    """How many messages a queue holds, those that are delivered and not acknowledged too; 0 if there is none."""
+    return int(ask(node, _MESSAGES.format(queue=queue)))
+
+
+def delete_queues(node: Node) -> None:
+    """Delete every queue, with what it holds."""
+    ask(node, _DELETE)
+
+
+def add_user(node: Node, name: str, password: str, configure: str, write: str, read: str) -> None:
+    """Make a user, with what it may do in the virtual host `/`."""
+    ask(node, f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password}">>, <<"tests">>)')
+    may = f'<<"/">>, <<"{configure}">>, <<"{write}">>, <<"{read}">>'
+    ask(node, f'rabbit_auth_backend_internal:set_permissions(<<"{name}">>, {may}, <<"tests">>)')
+
+
+def make_new(node: Node) -> None:
+    """Whatever has happened to a node: it runs, and has nothing but what a new one has."""
+    node.resume()
+    if node.is_running:
+        with suppress(PvsimError):
+            if ask(node, _RESET, timeout_s=15) == "ok":
+                return
+    node.kill()
+    shutil.rmtree(node.directory / "data", ignore_errors=True)
+    node.start()

@@ -1,0 +1,494 @@
+"""Exports of many programs replay to what they meant; what can be read in two ways is told with both."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pvsim.models.replay import Profile
+from pvsim.profiles import BadProfile, Wishes, read
+
+SECOND = 10**9
+
+
+def parse(text: str, **wishes: Any) -> Profile:
+    """The profile in a text."""
+    return read([text], Wishes(**wishes))
+
+
+def found(profile: Profile) -> list[tuple[str, float]]:
+    """Instants as the shortest ISO text in UTC, and W."""
+    moments = [datetime.fromtimestamp(each // SECOND, UTC).strftime("%m-%dT%H:%M:%S") for each in profile.times]
+    return [(at.removesuffix(":00"), each / 1000) for at, each in zip(moments, profile.milliwatts, strict=True)]
+
+
+TEN = [("06-21T10:00", 100.0), ("06-21T11:00", 200.0)]
+BERLIN: dict[str, Any] = {"file_timezone": "Europe/Berlin"}
+GERMAN: dict[str, Any] = {"time_format": "%d.%m.%Y %H:%M", **BERLIN}
+
+# What wrote it, its text, the keys, and what it means.
+GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
+    (
+        "Home Assistant history with offsets, a fraction or none",
+        "entity_id,state,last_changed\ns.p,100,2026-06-21T12:00:00+02:00\ns.p,200,2026-06-21T11:00:00.000+00:00\n",
+        {"column": "state"},
+        TEN,
+    ),
+    (
+        "two entities of Home Assistant",
+        "entity_id,state,last_changed\ns.a,100,2026-06-21T10:00:00Z\ns.b,5,2026-06-21T10:00:00Z\n"
+        "s.a,200,2026-06-21T11:00:00Z\ns.b,6,2026-06-21T11:00:00Z\n",
+        {"column": "state", "where": ("entity_id", "s.a")},
+        TEN,
+    ),
+    (
+        "InfluxDB's command line, ns",
+        "name,time,value\npv,1782036000000000000,100\npv,1782039600000000000,200\n",
+        {"column": "value"},
+        TEN,
+    ),
+    ("Grafana, ms", "time,P\n1782036000000,100\n1782039600000,200\n", {}, TEN),
+    ("µs", "timestamp,P\n1782036000000000,100\n1782039600000000,200\n", {}, TEN),
+    ("Grafana, with sep=", 'sep=,\n"Time","P"\n2026-06-21 10:00:00,100\n2026-06-21 11:00:00,200\n', {}, TEN),
+    ("Excel, with sep=;", "sep=;\ntime;P\n2026-06-21 10:00;100\n2026-06-21 11:00;200\n", {}, TEN),
+    (
+        "SMA: preamble, serial numbers, units, decimal commas",
+        "sep=;\nVersion CSV1|Tool SE|Linebreaks CR/LF|Delimiter semicolon|Decimalpoint comma|Precision 3\n\n"
+        ";SN: 2001234567;SN: 2001234567\n;SB 5000TL;SB 5000TL\nZeit;Gesamtertrag;Leistung\n"
+        "[dd.MM.yyyy HH:mm];[kWh];[kW]\n21.06.2026 12:00;1234,567;0,1\n21.06.2026 13:00;1234,767;0,2\n",
+        {"column": "Leistung", **GERMAN},
+        TEN,
+    ),
+    (
+        "Fronius: a row of units",
+        "Datum und Uhrzeit;PV Produktion\n[dd.MM.yyyy HH:mm];[Wh]\n21.06.2026 12:00;50\n21.06.2026 12:30;200,5\n"
+        "21.06.2026 13:00;100\n",
+        GERMAN,
+        [("06-21T10:00", 100), ("06-21T10:30", 401), ("06-21T11:00", 200)],
+    ),
+    (
+        "SolarEdge: quotes, day first",
+        '"Time","System Production (W)"\n"21/06/2026 10:00","100"\n"21/06/2026 11:00","200"\n',
+        {"time_format": "%d/%m/%Y %H:%M"},
+        TEN,
+    ),
+    (
+        "Enphase: month first, AM and PM",
+        "Date/Time,Energy Produced (Wh)\n06/21/2026 10:00 AM,25\n06/21/2026 10:15 AM,50\n06/21/2026 10:30 AM,25\n",
+        {"time_format": "%m/%d/%Y %I:%M %p"},
+        [("06-21T10:00", 100), ("06-21T10:15", 200), ("06-21T10:30", 100)],
+    ),
+    (
+        "Growatt: no., serial number, many columns",
+        "No.,Serial number,Time,Status,Pac(W)\n1,ABC,2026-06-21 10:00:00,Normal,100.0\n"
+        "2,ABC,2026-06-21 11:00:00,Normal,200.0\n",
+        {"column": "Pac(W)"},
+        TEN,
+    ),
+    (
+        "Huawei: preamble, kW",
+        "Plant Report\nPlant name,Home\n\nStatistical Period,PV Yield (kW)\n2026-06-21 10:00:00,0.1\n"
+        "2026-06-21 11:00:00,0.2\n",
+        {},
+        TEN,
+    ),
+    (
+        "a German network's load profile: date and time apart, the last quarter is 24:00",
+        "Datum;Uhrzeit;Wirkleistung [kW]\n21.06.2026;23:45;0,1\n21.06.2026;24:00;0,2\n",
+        {"time_column": "Datum + Uhrzeit", "time_format": "%d.%m.%Y %H:%M"},
+        [("06-21T23:45", 100), ("06-22", 200)],
+    ),
+    (
+        "ISO dates and times apart",
+        "Date,Time,P\n2026-06-21,10:00,100\n2026-06-21,11:00,200\n",
+        {"time_column": "Date + Time"},
+        TEN,
+    ),
+    (
+        "SMARD: MWh, thousands and decimals",
+        "Datum;Photovoltaik [MWh]\n21.06.2026 12:00;1.234,5\n21.06.2026 13:00;999,25\n",
+        GERMAN,
+        [("06-21T10:00", 1_234_500_000), ("06-21T11:00", 999_250_000)],
+    ),
+    (
+        "NREL: kW, comments",
+        "# PVDAQ\n# site 2\nmeasured_on,ac_power (kW)\n2026-06-21 10:00:00,0.1\n2026-06-21 11:00:00,0.2\n",
+        {},
+        TEN,
+    ),
+    (
+        "pandas, an index without a name",
+        ",P\n2026-06-21 10:00:00+00:00,100.0\n2026-06-21 11:00:00+00:00,200.0\n",
+        {},
+        TEN,
+    ),
+    (
+        "pandas, rows of NaN",
+        "ts,P\n2026-06-21 10:00:00,100\n2026-06-21 10:30:00,NaN\n2026-06-21 11:00:00,200\n",
+        {"missing": "skip"},
+        TEN,
+    ),
+    (
+        "R, NA",
+        '"time","P"\n"2026-06-21 10:00:00",100\n"2026-06-21 10:30:00",NA\n"2026-06-21 11:00:00",200\n',
+        {"missing": "skip"},
+        TEN,
+    ),
+    ("numpy's savetxt: the header is a comment", "# time,P\n1782036000,100\n1782039600,200\n", {}, TEN),
+    ("UK-DALE as CSV, spaces around", "time, P\n1782036000, 100\n1782039600, 200\n", {}, TEN),
+    ("SQL's UTC, T and a space", "t,P\n2026-06-21T10:00:00 +0000,100\n2026-06-21T11:00:00 +0000,200\n", {}, TEN),
+    ("GMT", "t,P\n2026-06-21 10:00:00 GMT,100\n2026-06-21 11:00:00 GMT,200\n", {}, TEN),
+    ("a decimal comma in seconds", "t;P\n2026-06-21 10:00:00,000;100\n2026-06-21 11:00:00,000;200\n", {}, TEN),
+    ("slashes, the year first", "t,P\n2026/06/21 10:00,100\n2026/06/21 11:00,200\n", {}, TEN),
+    (
+        "one digit of the hour",
+        "t,P\n2026-06-21 9:00,100\n2026-06-21 10:00,200\n",
+        {},
+        [("06-21T09:00", 100), ("06-21T10:00", 200)],
+    ),
+    ("digits alone, to minutes", "time,P\n202606211000,100\n202606211100,200\n", {}, TEN),
+    ("digits alone, to seconds", "time,P\n20260621100000,100\n20260621110000,200\n", {}, TEN),
+    ("digits alone, days", "date,P\n20260621,100\n20260622,200\n", {}, [("06-21T00:00", 100), ("06-22", 200)]),
+    ("digits and a point", "time,P\n20260621:1000,100\n20260621:1100,200\n", {}, TEN),
+    ("24:00", "t,P\n2026-06-20 23:00,100\n2026-06-20 24:00,200\n", {}, [("06-20T23:00", 100), ("06-21", 200)]),
+    ("empty delimiters at all ends", "time;P;;\n2026-06-21T10:00Z;100;;\n2026-06-21T11:00Z;200;;\n", {}, TEN),
+    ("at the rows' ends alone", "time;P\n2026-06-21T10:00Z;100;\n2026-06-21T11:00Z;200;\n", {}, TEN),
+    ("at the header's end alone", "time;P;\n2026-06-21T10:00Z;100\n2026-06-21T11:00Z;200\n", {}, TEN),
+    ("rows of delimiters", "time;P\n;\n2026-06-21T10:00Z;100\n;\n2026-06-21T11:00Z;200\n;\n;\n", {}, TEN),
+    ("an empty line after the header", "time,P\n\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n", {}, TEN),
+    ("a total at the end", "time,P\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\nTotal,300\n", {}, TEN),
+    ("notes at the end", "time,P\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n\nMade by X, in 2026\nEnd\n", {}, TEN),
+    ("two files in one", "time,P\n2026-06-21T10:00Z,100\ntime,P\n2026-06-21T11:00Z,200\n", {}, TEN),
+    ("names in quotes, with a comma", '"time","P, W"\n"2026-06-21T10:00Z","100"\n"2026-06-21T11:00Z","200"\n', {}, TEN),
+    ("a wish among columns of one name", "time,x,P,x\n2026-06-21T10:00Z,1,100,2\n2026-06-21T11:00Z,1,200,2\n", {}, TEN),
+    (
+        "Swiss thousands",
+        "t;P (W)\n2026-06-21T10:00Z;1'100.0\n2026-06-21T11:00Z;200\n",
+        {},
+        [("06-21T10:00", 1100), ("06-21T11:00", 200)],
+    ),
+    (
+        "English thousands in quotes",
+        't,P\n2026-06-21T10:00Z,"1,100.50"\n2026-06-21T11:00Z,200\n',
+        {},
+        [("06-21T10:00", 1100.5), ("06-21T11:00", 200)],
+    ),
+    (
+        "German thousands, told by others",
+        "t;P\n2026-06-21T10:00Z;1.100\n2026-06-21T11:00Z;2.200,50\n",
+        {},
+        [("06-21T10:00", 1100), ("06-21T11:00", 2200.5)],
+    ),
+    (
+        "three decimals, told by others",
+        "t;P\n2026-06-21T10:00Z;1.100\n2026-06-21T11:00Z;0.5\n",
+        {},
+        [("06-21T10:00", 1.1), ("06-21T11:00", 0.5)],
+    ),
+    (
+        "three decimals and commas",
+        "t,P\n2026-06-21T10:00Z,1.100\n2026-06-21T11:00Z,2.205\n",
+        {},
+        [("06-21T10:00", 1.1), ("06-21T11:00", 2.205)],
+    ),
+    (
+        "signs and exponents",
+        "t,P\n2026-06-21T10:00Z,+1.0E2\n2026-06-21T11:00Z,-2e-1\n",
+        {},
+        [("06-21T10:00", 100), ("06-21T11:00", -0.2)],
+    ),
+    ("minus zero", "t,P\n2026-06-21T10:00Z,-0.0\n2026-06-21T11:00Z,-0\n", {}, [("06-21T10:00", 0), ("06-21T11:00", 0)]),
+    (
+        "a minus of typographers",
+        "t,P\n2026-06-21T10:00Z,−5\n2026-06-21T11:00Z,5\n",
+        {},
+        [("06-21T10:00", -5), ("06-21T11:00", 5)],
+    ),
+    (
+        "a name in MW",
+        "t,load_MW\n2026-06-21T10:00Z,1.5\n2026-06-21T11:00Z,2\n",
+        {},
+        [("06-21T10:00", 1_500_000), ("06-21T11:00", 2_000_000)],
+    ),
+    (
+        "a key in MW",
+        "t,load\n2026-06-21T10:00Z,1.5\n2026-06-21T11:00Z,2\n",
+        {"unit": "MW"},
+        [("06-21T10:00", 1_500_000), ("06-21T11:00", 2_000_000)],
+    ),
+    (
+        "kWh an hour, falling",
+        "t,use [kWh]\n2026-06-21T10:00Z,0.2\n2026-06-21T11:00Z,0.1\n",
+        {},
+        [("06-21T10:00", 200), ("06-21T11:00", 100)],
+    ),
+    ("Wh, by key, rising", "t,use\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n", {"unit": "Wh"}, TEN),
+    (
+        "kWh with a row that is missing",
+        "t,use\n2026-06-21T10:00Z,0.1\n2026-06-21T10:15Z,\n2026-06-21T10:30Z,0.1\n"
+        "2026-06-21T10:45Z,0.1\n2026-06-21T11:00Z,0.1\n2026-06-21T11:15Z,0.1\n",
+        {"unit": "kWh", "missing": "skip"},
+        [("06-21T10:00", 400), ("06-21T10:30", 400), ("06-21T10:45", 400), ("06-21T11:00", 400), ("06-21T11:15", 400)],
+    ),
+    (
+        "a counter in Wh",
+        "t,E\n2026-06-21T10:00Z,5000\n2026-06-21T11:00Z,5100\n2026-06-21T12:00Z,5300\n",
+        {"unit": "Wh total"},
+        TEN,
+    ),
+    (
+        "an AMI meter: start and end",
+        "start,end,kwh\n2026-06-21T10:00Z,2026-06-21T11:00Z,0.2\n2026-06-21T11:00Z,2026-06-21T12:00Z,0.1\n",
+        {"time_column": "start"},
+        [("06-21T10:00", 200), ("06-21T11:00", 100)],
+    ),
+    (
+        "UTC beside local time, named",
+        "utc,local,P\n2026-06-21 10:00,2026-06-21 12:00,100\n2026-06-21 11:00,2026-06-21 13:00,200\n",
+        {"time_column": "utc"},
+        TEN,
+    ),
+    (
+        "local time beside UTC, named",
+        "utc,local,P\n2026-06-21 10:00,2026-06-21 12:00,100\n2026-06-21 11:00,2026-06-21 13:00,200\n",
+        {"time_column": "local", **BERLIN},
+        TEN,
+    ),
+    (
+        "epoch seconds of 2034, by key",
+        "time,P\n2026062110,100\n2026062111,200\n",
+        {"time_format": "%s"},
+        [("03-15T19:01:50", 100), ("03-15T19:01:51", 200)],
+    ),
+    (
+        "seconds from 0",
+        "time,P\n0,1\n30000,2\n60000,3\n",
+        {},
+        [("01-01T00:00", 1), ("01-01T08:20", 2), ("01-01T16:40", 3)],
+    ),
+    (
+        "a day of 25 hours",
+        "t,P\n2026-10-25 02:00,1\n2026-10-25 02:30,2\n2026-10-25 02:00,3\n2026-10-25 02:30,4\n2026-10-25 03:00,5\n",
+        BERLIN,
+        [("10-25T00:00", 1), ("10-25T00:30", 2), ("10-25T01:00", 3), ("10-25T01:30", 4), ("10-25T02:00", 5)],
+    ),
+    (
+        "a day of 23 hours",
+        "t,P\n2026-03-29 01:00,1\n2026-03-29 03:00,2\n2026-03-29 04:00,3\n",
+        BERLIN,
+        [("03-29T00:00", 1), ("03-29T01:00", 2), ("03-29T02:00", 3)],
+    ),
+]
+
+
+@pytest.mark.parametrize("text, wishes, right", [each[1:] for each in GOOD], ids=[each[0] for each in GOOD])
+def test_what_it_means(text: str, wishes: dict[str, Any], right: list[tuple[str, float]]) -> None:
+    """Instants and powers; and the same in small pieces, with other line ends, and repeated in blocks."""
+    profile = parse(text, **wishes)
+    right = [(at.removesuffix(":00") if len(at) > 5 else f"{at}T00:00", watts) for at, watts in right]
+    assert [(at if len(at) > 8 else f"{at}:00", watts) for at, watts in found(profile)] == [
+        (at if ":" in at else f"{at}:00", watts) for at, watts in right
+    ]
+    pieces = [f"{line}\n" for line in text.split("\n")[:-1]]
+    assert read(pieces, Wishes(**wishes)) == profile
+
+
+BAD: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "day first",
+        "Datum;P\n21.06.2026 12:00;1\n21.06.2026 13:00;2\n",
+        {},
+        "line 2: 21.06.2026 12:00 may have the day or the month first; give time_format = %d.%m.%Y %H:%M.",
+    ),
+    (
+        "day or month first",
+        "t,P\n05/06/2026 12:00,1\n06/06/2026 13:00,2\n",
+        {},
+        "give time_format = %d/%m/%Y %H:%M or %m/%d/%Y %H:%M.",
+    ),
+    ("AM", "t,P\n06/21/2026 10:00 AM,1\n06/21/2026 11:00 AM,2\n", {}, "time_format = %m/%d/%Y %I:%M %p"),
+    ("a wrong format", "t,P\n21.06.2026 12:00,1\n21.06.2026 13:00,2\n", {"time_format": "%Y-%m-%d %H:%M"}, "no time"),
+    (
+        "a format that ends to fit",
+        "t,P\n05/06/2026,1\n13/06/2026,2\n",
+        {"time_format": "%m/%d/%Y"},
+        "line 3: 13/06/2026 is no time",
+    ),
+    ("Excel", "time,P\n46194.5,1\n46194.6,2\n", {}, "the number of a day in a spreadsheet, 2026-06-21"),
+    ("a year", "time,P\n2025,1\n2026,2\n", {}, "2025 is seconds since 1970 or the year 2025"),
+    ("a month", "time,P\n202606,1\n202607,2\n", {}, "202606 is seconds since 1970 or a date in another form"),
+    (
+        "hours",
+        "time [h],P\n0,1\n1,2\n",
+        {"time_column": "time [h]"},
+        "0 in the column time [h] is no time, but a count",
+    ),
+    (
+        "ms that are s",
+        "time_ms,P\n1782036000,1\n1782039600,2\n",
+        {},
+        "is, by its size, not in ms, as its column time_ms",
+    ),
+    (
+        "start and end",
+        "start,end,kWh\n2026-06-21T10:00Z,2026-06-21T11:00Z,1\n2026-06-21T11:00Z,2026-06-21T12:00Z,2\n",
+        {},
+        "line 1 has several columns of times, start, end; give time_column = one of them.",
+    ),
+    (
+        "UTC and local",
+        "utc,local,P\n2026-06-21 10:00,2026-06-21 12:00,1\n2026-06-21 11:00,2026-06-21 13:00,2\n",
+        {},
+        "several columns of times, utc, local",
+    ),
+    ("date and time", "Date,Time,P\n2026-06-21,10:00,1\n2026-06-21,11:00,2\n", {}, "time_column = Date + Time"),
+    ("local, by its name", "local time,P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", {}, "give file_timezone ="),
+    ("CET, by its name", "MTU (CET/CEST),P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", {}, "give file_timezone ="),
+    ("UTC and a zone", "time(UTC),P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", BERLIN, "UTC, as the column time(UTC)"),
+    (
+        "PVGIS and a zone",
+        "time,P\n20260621:1000,1\n20260621:1100,2\n",
+        BERLIN,
+        "are PVGIS's, and UTC, but file_timezone",
+    ),
+    (
+        "no such hour",
+        "t,P\n2026-03-29 01:30,1\n2026-03-29 02:30,2\n",
+        BERLIN,
+        "line 3: 2026-03-29 02:30:00 is no time in Europe/Berlin, where clocks go forward then",
+    ),
+    (
+        "offsets in some",
+        "t,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00,2\n",
+        {},
+        "has an offset and earlier times have none",
+    ),
+    (
+        "thousands or decimals",
+        "t;P\n2026-06-21T10:00Z;1.500\n2026-06-21T11:00Z;2.250\n",
+        {},
+        "line 2: 1.500 is 1500 or 1.500, and no other number of the file tells which",
+    ),
+    ("thousands or decimals, tabs", "t\tP\n2026-06-21T10:00Z\t1,500\n2026-06-21T11:00Z\t2,250\n", {}, "1500 or 1.500"),
+    ("thousands among whole numbers", "t,P\n2026-06-21T10:00Z,1.500\n2026-06-21T11:00Z,999\n", {}, "1500 or 1.500"),
+    (
+        "thousands beside a comma",
+        "t;P\n2026-06-21T10:00Z;1.500\n2026-06-21T11:00Z;999,5\n",
+        {},
+        "line 2: 1.500 is 1500 or 1.500: 999,5 in line 3 has its decimals behind a comma",
+    ),
+    (
+        "two marks",
+        "t;P\n2026-06-21T10:00Z;1,5\n2026-06-21T11:00Z;2.5\n",
+        {},
+        "line 3: 2.5 has its decimals behind a point, and 1,5 in line 2 behind a comma",
+    ),
+    ("a unit in the cell", "t,P\n2026-06-21T10:00Z,1 kW\n2026-06-21T11:00Z,2 kW\n", {}, "line 2: 1 kW is no power"),
+    ("infinity", "t,P\n2026-06-21T10:00Z,inf\n2026-06-21T11:00Z,2\n", {}, "line 2: inf is no power"),
+    ("other digits", "t,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,٣\n", {}, "line 3: ٣ is no power"),
+    (
+        "two columns",
+        "time,P,P\n2026-06-21T10:00Z,1,2\n2026-06-21T11:00Z,1,2\n",
+        {"column": "P"},
+        "line 1 has 2 columns P (the 2. and the 3.); give them different names.",
+    ),
+    ("no name", "time,\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "line 1 has no column of powers"),
+    (
+        "the time itself",
+        "time,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {"column": "time"},
+        "the column of times",
+    ),
+    (
+        "no such column",
+        "time,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {"column": "Q"},
+        "has no column Q; name one",
+    ),
+    ("no such time", "time,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {"time_column": "t"}, "has no column t"),
+    ("no header", "2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "has no header"),
+    ("too many cells", "time,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2,3\n", {}, "line 3 has 3 columns"),
+    ("too few", "time,P,Q\n2026-06-21T10:00Z,1,1\n2026-06-21T11:00Z,2\n", {}, "line 3 has 2 columns"),
+    ("a torn line", "time,P\n2026-06-21T10:00Z,1\n2026-06-2", {}, "line 3 has 1 columns"),
+    (
+        "an open quote",
+        'time,P\n"2026-06-21T10:00Z",1\n"2026-06-21T11:00Z,2\n',
+        {},
+        "line 3 has a quote that is not closed",
+    ),
+    (
+        "a time below a note",
+        "time,P\n2026-06-21T09:00Z,1\n2026-06-21T10:00Z,1\n\nNote,x\n2026-06-21T11:00Z,2\n",
+        {},
+        "line 6 comes after line 5",
+    ),
+    (
+        "a broken time after a line",
+        "time,P\n2026-06-21T10:00Z,1\n\n2026-06-21T1:0Z,2\n",
+        {},
+        "line 4: 2026-06-21T1:0Z is no",
+    ),
+    ("backwards", "time,P\n2026-06-21T11:00Z,1\n2026-06-21T10:00Z,2\n", {}, "line 3 is not later than the line before"),
+    (
+        "a year apart",
+        "time,P\n2025-01-31T23:00Z,1\n2026-02-01T00:00Z,2\n2026-02-01T01:00Z,2\n",
+        {},
+        "this is a typical year, for loop = year, or a record with a gap",
+    ),
+    (
+        "name and key",
+        "time,P_kW\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {"unit": "W"},
+        "is in kW, as its name, P_kW",
+    ),
+    ("energy and power", "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {"unit": "kW"}, "says, and in kW"),
+    (
+        "counter or energy",
+        "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {},
+        "or a counter, for unit = kWh t",
+    ),
+    (
+        "a counter back to 0",
+        "time,E\n2026-06-21T10:00Z,9\n2026-06-21T11:00Z,10\n2026-06-21T12:00Z,0\n",
+        {"unit": "kWh total"},
+        "goes back at 2026-06-21T12:00:00+00:00",
+    ),
+    (
+        "a counter with zeros",
+        "time,E\n2026-06-21T10:00Z,9\n2026-06-21T11:00Z,\n2026-06-21T12:00Z,10\n",
+        {"unit": "kWh total", "missing": "zero"},
+        "no missing value makes 0",
+    ),
+    ("milli or mega", "time,p_mw\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "says milliwatts or megawatts"),
+    ("kVA", "time,S (kVA)\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "says kva; give unit"),
+    (
+        "OBIS codes in turns",
+        "time,obis,v\n2026-06-21T10:00Z,1.8.0,1\n2026-06-21T10:01Z,2.8.0,2\n2026-06-21T10:02Z,1.8.0,3\n",
+        {"column": "v"},
+        "the column obis has several; give where = obis = 1.8.0, say.",
+    ),
+    (
+        "two meters at a time",
+        "time,meter,v\n2026-06-21T10:00Z,A,1\n2026-06-21T10:00Z,B,2\n",
+        {"column": "v"},
+        "or choose one of several meters: where = meter = VALUE",
+    ),
+    (
+        "more than can be sent",
+        "time,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2e12\n",
+        {},
+        "has a power of 2,000,000,000 kW",
+    ),
+]
+
+
+@pytest.mark.parametrize("text, wishes, told", [each[1:] for each in BAD], ids=[each[0] for each in BAD])
+def test_what_is_said(text: str, wishes: dict[str, Any], told: str) -> None:
+    """Line or column, the readings, and the mend; in one sentence."""
+    with pytest.raises(BadProfile) as caught:
+        parse(text, **wishes)
+    assert told in str(caught.value)
+    assert str(caught.value).endswith(".")
