@@ -9,7 +9,7 @@ stretch its least and its greatest row are kept, and nothing else: memory does n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -74,8 +74,11 @@ class Contents:
         fits = newline and not rest and self._is_row(least) and self._is_row(greatest) and least <= greatest
         return Stretch(start, least, greatest, True) if fits else None
 
-    def scan(self, size: int) -> list[int]:
-        """Learn from all that stands in a file of this size; return which lines are no rows, the first ten."""
+    def scan(self, size: int) -> Generator[None, None, list[int]]:
+        """Learn from all that stands in a file of this size, a block at each step.
+
+        Returns which lines are no rows, the first ten.
+        """
         no_rows: list[int] = []
         number = 2
         for text, end in self._blocks(self.end, size):
@@ -86,6 +89,7 @@ class Contents:
                 del no_rows[10:]
             self.learn(rows, end, len(rows) == len(lines) and rows == sorted(rows))
             number += len(lines)
+            yield
         return no_rows
 
     def learn(self, rows: Sequence[str], end: int, is_sorted: bool) -> None:

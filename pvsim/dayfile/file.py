@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from operator import lt
@@ -32,14 +32,16 @@ log = logging.getLogger("pvsim.dayfile")
 class DayFile:
     """One open day file. Its methods raise DayFileError, after which the file is closed and cut back.
 
-    What it holds, and rows that `append` has written, are durable after `sync`, and not before.
+    What it holds, and rows that `append` has written, are durable after `sync`, and not before. One that is made with
+    `at_once` false is to be opened by `go_on_opening`, before anything else.
     """
 
     __slots__ = (
-        "_contents", "_durable_size", "_fd", "_inode", "_size", "_times_ns", "_uncut", "meter_id", "path", "unsynced"
+        "_contents", "_durable_size", "_fd", "_inode", "_opening", "_size", "_times_ns", "_uncut", "meter_id", "path",
+        "unsynced"
     )  # fmt: skip
 
-    def __init__(self, directory: Path, meter_id: str, day: date) -> None:
+    def __init__(self, directory: Path, meter_id: str, day: date, at_once: bool = True) -> None:
         """Open or create the file, lock it, cut off a torn last line, and know what it holds."""
         self.meter_id = meter_id
         self.path = directory / file_name(meter_id, day)
@@ -51,8 +53,16 @@ class DayFile:
         self._size = self._durable_size = status.st_size
         self._times_ns = _times_ns(status)  # of the last write and the last change that we know of
         self._contents = Contents(self._fd, meter_id)
+        self._opening = self._open_content(status)
+        while at_once and not self.go_on_opening():
+            pass
+
+    def go_on_opening(self) -> bool:
+        """Read a block of what stands there, all of it where nothing is known of it; returns whether it is open."""
         try:
-            self._open_content(status)
+            next(self._opening)
+        except StopIteration:
+            return True
         except OSError as error:
             self._uncut = True
             self.close()
@@ -60,6 +70,7 @@ class DayFile:
         except DayFileError:
             self.close()
             raise
+        return False
 
     def append(self, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """Write the rows, each with the instant of its reading, of those readings that have none; return how many."""
@@ -143,12 +154,12 @@ class DayFile:
         os.close(self._fd)
         self._fd = -1
 
-    def _open_content(self, status: os.stat_result) -> None:
+    def _open_content(self, status: os.stat_result) -> Iterator[None]:
         start = os.pread(self._fd, len(HEADER_LINE), 0)
         if start == HEADER_LINE:
             starts = known.recall(self._fd, status) if disk.is_local(self.device) else None
             if starts is None or not self._contents.recall(starts, self._size):
-                self._read_all()
+                yield from self._read_all()
         elif len(start) == self._size and HEADER_LINE.startswith(start):
             if start:
                 log.warning("%s: half a header, %r, is written anew", self.path, start.decode())
@@ -161,8 +172,8 @@ class DayFile:
                 "move it away, and that day's rows are written."
             )
 
-    def _read_all(self) -> None:
-        no_rows = self._contents.scan(self._size)
+    def _read_all(self) -> Iterator[None]:
+        no_rows = yield from self._contents.scan(self._size)
         if no_rows:
             log.warning("%s: no rows, left as they are, in lines %s", self.path, str(no_rows)[1:-1])
         if self._contents.end < self._size:

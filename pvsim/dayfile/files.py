@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, tzinfo
@@ -13,6 +14,7 @@ from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
 _MANY_SLOTS = 24 * 120  # of 30 s: a day
+LONGEST_PIECE_S = 0.02  # of opening a file
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 
 
@@ -25,6 +27,7 @@ class DayFiles:
         self._time_zone = time_zone
         self._capacity = capacity
         self._files: OrderedDict[tuple[str, date], DayFile] = OrderedDict()  # the longest unused first
+        self._opening: dict[tuple[str, date], DayFile] = {}
         self._unsynced: dict[DayFile, None] = {}
         self._unlisted: set[str] = set()  # meters with files whose directory entry may not be durable
         self._written: set[str] = set()  # meters since the last commit
@@ -38,6 +41,27 @@ class DayFiles:
         `commit`; until then further readings of that meter are not written.
         """
         return sum(self.write_day(meter_id, day, *part) for day, part in self.by_day(times_ns, rows).items())
+
+    def prepare(self, meter_id: str, day: date) -> bool:
+        """Open the file of a day, a piece at each call; returns whether it can be written, or why not is told."""
+        key = (meter_id, day)
+        if meter_id in self._failed or ((file := self._files.get(key)) and file.usable()):
+            return True
+        try:
+            if key not in self._opening:
+                self._files.pop(key, None)
+                self._begin(meter_id)
+                self._opening[key] = DayFile(self._directory, meter_id, day, at_once=False)
+            end_s = time.monotonic() + LONGEST_PIECE_S
+            while not self._opening[key].go_on_opening():
+                if time.monotonic() > end_s:
+                    return False
+            self._files[key] = self._opening.pop(key)
+        except DayFileError as error:
+            self._opening.pop(key, None)
+            self._written.add(meter_id)
+            self._failed[meter_id] = error
+        return True
 
     def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """The same, of rows that are all of one day."""
@@ -64,12 +88,12 @@ class DayFiles:
 
     def close(self) -> None:
         """Close all files, without a commit."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._opening.values()):
             file.close()
         if self._file_system:
             self._file_system.close()
             self._file_system = None
-        for each in (self._files, self._unsynced, self._written, self._failed):
+        for each in (self._files, self._opening, self._unsynced, self._written, self._failed):
             each.clear()
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
@@ -101,13 +125,17 @@ class DayFiles:
         file = self._files.get(key)
         if file is None or not file.usable():
             self._files.pop(key, None)
-            self._make_room()
-            if not self._file_system:  # before anything is written that it is to vouch for
-                self._file_system = FileSystem(self._directory)
-            self._unlisted.add(meter_id)  # its creator may have been killed before the directory was synced
+            self._begin(meter_id)
             file = self._files[key] = DayFile(self._directory, meter_id, day)
         self._files.move_to_end(key)
         return file
+
+    def _begin(self, meter_id: str) -> None:
+        """A file of this meter is going to be opened."""
+        self._make_room()
+        if not self._file_system:  # before anything is written that it is to vouch for
+            self._file_system = FileSystem(self._directory)
+        self._unlisted.add(meter_id)  # its creator may have been killed before the directory was synced
 
     def _make_room(self) -> None:
         while len(self._files) >= self._capacity:

@@ -61,6 +61,9 @@ class Files(Protocol):
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> Mapping[date, Part]:
         """These rows, by the files that they belong into."""
 
+    def prepare(self, meter_id: str, day: date) -> bool:
+        """Open the file of a day, a piece at each call; returns whether it can be written, or why not is told."""
+
     def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """Write rows of one day; returns how many were new. What fails is told by `commit`."""
 
@@ -265,7 +268,7 @@ class Recorder:
         while self._dirty:
             meter = self._dirty.pop(next(iter(self._dirty)))
             batch = meter.writing = meter.writing or self._take(meter)
-            if batch.days:
+            if batch.days and self._files.prepare(meter.meter_id, batch.days[-1][0]):
                 day, part = batch.days.pop()
                 batch.new += self._files.write_day(meter.meter_id, day, *part)
             if batch.days:

@@ -27,6 +27,7 @@ from pvsim.errors import DayFileError
 from pvsim.models import solar
 from pvsim.pv.recorder import LONGEST_WRITE_S, Recorder, Settings
 from pvsim.reading import encode
+from pvsim.row import HEADER
 
 SECOND = 10**9
 DAY = 86_400 * SECOND
@@ -44,6 +45,13 @@ class WatchedFiles(DayFiles):
         self.slices = 0
         self._since: list[tuple[str, Sequence[str]]] = []
         self._world = world
+
+    def prepare(self, meter_id: str, day: date) -> bool:
+        """As it is; to open a file takes its time."""
+        is_open = super().prepare(meter_id, day)
+        if not is_open:
+            self._world.now_s += READING_S
+        return is_open
 
     def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """As it is, and remember."""
@@ -315,6 +323,25 @@ def test_a_meter_of_many_days_takes_turns() -> None:
         assert longest_s < LONGEST_WRITE_S + 2 * READING_S
         world.settle()
         assert world.rows() == world.published
+
+
+def test_a_file_that_takes_long_to_open() -> None:
+    """One of 600,000 rows, of which nothing is known: the rows of the other meter go on meanwhile."""
+    with new_world() as world:
+        rows = "".join(f"{BREAKABLE},{40000 + number / 10:.1f},1.0,0.0,1.0\n" for number in range(600_000))
+        (world.directory / file_name(BREAKABLE, date(1970, 1, 1))).write_text(f"{HEADER}\n{rows}")
+        world.publish(BREAKABLE)
+        world.deliver(BREAKABLE)
+        turns = 0
+        while world.unsettled:
+            world.publish(SOUND)
+            world.deliver(SOUND)
+            world.turn()
+            world.turn()
+            assert [queue for queue, _, _ in world.unsettled.values()] in ([], [BREAKABLE])
+            turns += 1
+        assert turns > 2
+        assert world.recorder.rows == turns + 1
 
 
 @pytest.mark.parametrize("is_long", [False, True])
