@@ -144,7 +144,9 @@ class Starting:
             from sdnotify import SystemdNotifier
 
             state = f"STATUS=Starting: {text}\nEXTEND_TIMEOUT_USEC={_EXTENSION_S * 10**6}"
-            SystemdNotifier().notify(state.encode(errors="replace").decode("latin-1"))
+            notifier = SystemdNotifier()
+            notifier.notify(state.encode(errors="replace").decode("latin-1"))
+            notifier.socket.close()  # the service has one of its own, later
 
 
 class Host:
