@@ -15,8 +15,14 @@ class ConfigError(PvsimError):
     exit_status = 78
 
 
-class IdError(ConfigError):
-    """A text that is no meter id."""
+class UsageError(ConfigError):
+    """A command line that cannot be used; 2 is what argparse ends with, too."""
+
+    exit_status = 2
+
+
+class IdError(UsageError):
+    """A text that is no meter id. In a configuration file, whoever reads that makes a ConfigError of it."""
 
 
 class NotAReading(PvsimError):  # noqa: N818 - it reads as what it says

@@ -13,7 +13,6 @@ import string
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
-from operator import add
 from typing import Any, NamedTuple, NoReturn
 
 from pvsim.errors import IdError, NotAReading
@@ -133,37 +132,21 @@ def power_text(scaled: int, decimals: int) -> str:
 _THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
 _PADDED = [f"{each:03}" for each in range(1000)]
 _TAILS = [text.rstrip("0") for text in _PADDED]  # "", "001", "002", …, "01", …
-_FEW = 100  # numbers; for more it pays to have the tables
-
-
-class _Tables(NamedTuple):
-    """What numbers look like, ready made: they take some MB, and only history needs them."""
-
-    wholes: list[str]  # "0", "1", …
-    watts: dict[str, int]  # from those back to mW
-    parts: dict[str, int]  # "0", "001", …, "999" after the point, in mW
-    kilowatts: list[str]  # "0.000", "0.001", …
+_PARTS = {text[1:]: number for number, text in enumerate(_THOUSANDTHS)}
+_FEW = 100  # numbers; for more it pays to have a table
 
 
 @cache
-def _tables() -> _Tables:
-    wholes = list(map(str, range(2**14)))
-    return _Tables(
-        wholes,
-        {text: 1000 * number for number, text in enumerate(wholes)},
-        {text[1:]: number for number, text in enumerate(_THOUSANDTHS)},
-        [f"{each // 1000}.{_PADDED[each % 1000]}" for each in range(2**13)],
-    )
+def _kilowatts() -> list[str]:
+    """ "0.000", "0.001", …, to which what follows is added; it takes some 100 kB, and only history needs it."""
+    return [f"{each // 1000}.{_PADDED[each % 1000]}" for each in range(2**13)]
 
 
 def watts_texts(milliwatts: Sequence[int]) -> list[str]:
     """`power_text` with three decimals of each."""
     if min(milliwatts, default=0) < 0:
         return [power_text(each, 3) for each in milliwatts]
-    if len(milliwatts) < _FEW or max(milliwatts) >= 1000 * 2**14:
-        return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
-    wholes, parts = _tables().wholes, _THOUSANDTHS
-    return [wholes[each // 1000] + parts[each % 1000] for each in milliwatts]
+    return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
 
 
 def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
@@ -177,7 +160,7 @@ def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
             else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
             for each in milliwatts
         ]
-    heads, tails = _tables().kilowatts, _TAILS
+    heads, tails = _kilowatts(), _TAILS
     return [
         heads[each // 1000] + tails[tail]
         if (tail := each % 1000)
@@ -268,7 +251,7 @@ def decode_block(body: bytes, queue: str) -> Block | None:
     powers = list(map(".".join, zip(wholes, parts, strict=True)))
     if not powers or _body_text(queue, powers, times) != body.decode("latin-1"):
         return None
-    times_ns, milliwatts = _whole_seconds_ns(times), _few_watts(wholes, parts) or _any_watts(powers)
+    times_ns, milliwatts = _whole_seconds_ns(times), _watts(wholes, parts) or _any_watts(powers)
     if times_ns is None or milliwatts is None or not _are_in_bounds(times_ns):
         return None
     return Block(times_ns, milliwatts, times, powers)
@@ -278,16 +261,15 @@ _COMMAS = bytes.maketrans(b"\n.", b",,")
 _NO_DIGITS = b'{}": _' + string.ascii_letters.encode()
 
 
-def _few_watts(wholes: Sequence[str], parts: Sequence[str]) -> list[int] | None:
-    """The mW of powers before and after their points, as they are written; None if that is not in the tables."""
-    if len(wholes) < _FEW:
-        return None
-    tables = _tables()
+def _watts(wholes: Sequence[str], parts: Sequence[str]) -> list[int] | None:
+    """The mW of powers before and after their points, where they are no less than 0 and as they would be written."""
     try:
-        watts, milliwatts = map(tables.watts.__getitem__, wholes), map(tables.parts.__getitem__, parts)
-        return list(map(add, watts, milliwatts))
-    except KeyError:
+        watts, rest = list(map(int, wholes)), map(_PARTS.__getitem__, parts)
+        milliwatts = [1000 * each + part for each, part in zip(watts, rest, strict=True)]
+    except (KeyError, ValueError):
         return None
+    is_right = list(map(str, watts)) == wholes and min(watts) >= 0 and max(milliwatts) <= _MAX_MILLIWATTS
+    return milliwatts if is_right else None
 
 
 def _any_watts(powers: Sequence[str]) -> list[int] | None:

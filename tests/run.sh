@@ -110,7 +110,7 @@ unit() {
 broker() { run_pytest broker -n 3 --dist loadgroup "$@"; }
 
 # A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
-package() { run_pytest package -n 4 --dist loadgroup -o timeout=600 "$@"; }
+package() { run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"; }
 
 # One part in a process of its own, whose failure is noted, and ends neither this run nor the next part.
 run_part() {

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MOST_FRAME_BYTES = 2**17  # what pika asks for, and so the most that a broker may send (AMQP 0-9-1, section 4.2.3)
 MOST_BODY_BYTES = 128 * 2**20  # what RabbitMQ takes as shipped (max_message_size of 3.x; 4.x takes 16 MiB)
 _SENT_AT_ONCE = 2**16  # bytes; of what is longer, pika copies the rest each time that the socket takes a part
-_FRAME_SIZE = struct.Struct(">3xI")
+_FRAME_SIZE = struct.Struct(">B2xI")
+_FRAMES = (1, 2, 3, 8)  # method, header, body, heartbeat
 
 
 # BasicProperties.decode: pika lets a header that Python cannot hold (a NaN, a date in the year 300000) end the whole
@@ -108,8 +109,9 @@ class Connection(Bounded):
 def check_frame(start: bytes) -> None:
     """A frame that has begun to come must not be longer than what was agreed upon."""
     if len(start) >= _FRAME_SIZE.size and not start.startswith(b"AMQP"):
-        (size,) = _FRAME_SIZE.unpack_from(start)
-        if size > MOST_FRAME_BYTES:
+        kind, size = _FRAME_SIZE.unpack_from(start)
+        # What begins as no frame does may be short, and tells who answers instead of a broker: that is waited for.
+        if size > MOST_FRAME_BYTES and (kind in _FRAMES or len(start) > MOST_FRAME_BYTES):
             raise _too_large("frame", size, MOST_FRAME_BYTES)
 
 

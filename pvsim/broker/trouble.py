@@ -94,10 +94,18 @@ def _refused_virtual_host(text: str, where: str, settings: BrokerSettings) -> st
     virtual_host = settings.virtual_host
     if "not found" in text:
         return f"No virtual host {virtual_host!r} at {where}; look at virtual_host in {settings.source}."
+    if "limit" in text:  # of connections, for this virtual host or node
+        return f"Refused virtual host {virtual_host!r} by {where}: {_words(text)}."
     return (
         f"Refused virtual host {virtual_host!r} by {where}; look at virtual_host in {settings.source}, and at"
         f" rabbitmqctl list_permissions -p {virtual_host}."
     )
+
+
+def _words(text: str) -> str:
+    """What the broker says, without the code and the class that pika puts around it."""
+    match = re.search(r"(?:NOT_ALLOWED|ACCESS_REFUSED|RESOURCE_ERROR) - (.*?)[\"']?\)?$", text, re.DOTALL)
+    return match[1] if match else text.rstrip(".")
 
 
 def _no_amqp(address: Address, received: bytes, settings: BrokerSettings) -> str:

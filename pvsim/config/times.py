@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 
-from pvsim.errors import ConfigError
+from pvsim.errors import UsageError
 from pvsim.reading import END_NS, SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,10 +40,10 @@ def _days_later_ns(time_ns: int, days: int, time_zone: tzinfo | None) -> int:
 
 
 def span_ns(given: Namespace, time_zone: tzinfo | None) -> tuple[int | None, int | None]:
-    """The instants of --from and --to, None for one that is not given; ConfigError if nothing lies between them."""
+    """The instants of --from and --to, None for one that is not given; UsageError if nothing lies between them."""
     start_ns, end_ns = (each if each is None else instant_ns(each, time_zone) for each in (given.since, given.until))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise ConfigError("--from is not before --to; give the earlier time first.")
+        raise UsageError("--from is not before --to; give the earlier time first.")
     return start_ns, end_ns
 
 

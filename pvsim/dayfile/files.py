@@ -14,6 +14,7 @@ from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
 LONGEST_PIECE_S = 0.02  # of opening a file
+_MANY_SLOTS = 24 * 120  # of 30 s: a day
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 
 
@@ -97,16 +98,21 @@ class DayFiles:
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
         """These rows, and the instants of their readings, by the days whose files they belong into."""
-        slots = {time_ns // SLOT_NS for time_ns in times_ns}
-        days = {slot_day(slot, self._time_zone) for slot in slots}
-        if len(days) == 1:
-            return {days.pop(): (times_ns, rows)}
+        if times_ns and (day := self._only_day(min(times_ns) // SLOT_NS, max(times_ns) // SLOT_NS)):
+            return {day: (times_ns, rows)}
         parts: dict[date, tuple[list[int], list[str]]] = {}
         for time_ns, row in zip(times_ns, rows, strict=True):
             part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
             part[0].append(time_ns)
             part[1].append(row)
         return dict(parts)
+
+    def _only_day(self, first_slot: int, last_slot: int) -> date | None:
+        """The day of all that lies between, if it is one, and that is found out soon."""
+        if last_slot - first_slot > _MANY_SLOTS:
+            return None
+        days = {slot_day(slot, self._time_zone) for slot in range(first_slot, last_slot + 1)}
+        return days.pop() if len(days) == 1 else None
 
     def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         count = file.append(times_ns, rows)

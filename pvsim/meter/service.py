@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pvsim.meter")
 
 SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
+EARLY_S = 0.0012  # before a reading is due
 AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
 
@@ -114,14 +115,26 @@ class Service:
         now_ns = self._clock()
         if self._stop_ns is None:
             self.fleet.tick(now_ns)
+        due_ns = self.fleet.next_tick_ns(now_ns)
+        wait_s = (due_ns - self._clock()) / 1e9
+        if self._timeline.speed or not EARLY_S < wait_s < TICK_S:
+            self._loop.later(max(FAST_TICK_S if self._timeline.speed else 0.0, min(wait_s, TICK_S)), self._tick)
+        else:
+            self._loop.later(wait_s - EARLY_S, partial(self._tick_on_time, due_ns))
+        self._loop.later(0, partial(self._tell, now_ns))  # when what is due is on its way
+
+    def _tick_on_time(self, due_ns: int) -> None:
+        """The loop waits whole milliseconds: it wakes up before the time, and the rest is slept."""
+        time.sleep(max(0.0, min(EARLY_S, (due_ns - self._clock()) / 1e9)))
+        self._tick()
+
+    def _tell(self, now_ns: int) -> None:
+        if self._stop_ns is None:
             self._look_at_the_clock(now_ns)
             self._host.status(self._status())
             if self._patience.is_over(time.monotonic()) and not self._patience.reason:
                 self._give_up()
         self._host.alive()
-        wait_s = (self.fleet.next_tick_ns(now_ns) - self._clock()) / 1e9
-        shortest_s = FAST_TICK_S if self._timeline.speed else 0.0
-        self._loop.later(max(shortest_s, min(wait_s, TICK_S)), self._tick)
 
     def _look_at_the_clock(self, now_ns: int) -> None:
         """One that was ahead has made readings of instants that are still to come."""

@@ -249,8 +249,8 @@ class Body:
         return instant
 
     def _begins_a_month(self, instant: int) -> bool:
-        """Whether a typical year goes on here, with a later month of an earlier year."""
-        is_next = series.month_of(instant) > series.month_of(self._previous) and instant < self._previous
+        """Whether a typical year goes on here, with the next month of an earlier year."""
+        is_next = instant < self._previous and series.is_next_month(self._previous, instant)
         self.is_typical = self.is_typical or is_next
         return is_next
 

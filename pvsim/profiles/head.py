@@ -102,7 +102,7 @@ def fits(cells: Sequence[str], names: Sequence[str]) -> bool:
 
 def find(lines: Sequence[str], wishes: Wishes) -> Head:
     """The header in the first lines of a file, or BadProfile."""
-    failures = []
+    failures: list[Failure] = []
     for with_comments in (False, True):
         for at, line in enumerate(lines):
             text = line.lstrip("#").strip() if with_comments else line
@@ -111,6 +111,8 @@ def find(lines: Sequence[str], wishes: Wishes) -> Head:
             for delimiter in _delimiters(lines):
                 found = _try(lines, at, text, delimiter, wishes)
                 if isinstance(found, Head):
+                    if failures and _is_below_data(lines[:at], found, wishes):
+                        raise BadProfile(_worst(failures))
                     return found
                 if found:
                     failures.append(found)
@@ -118,7 +120,22 @@ def find(lines: Sequence[str], wishes: Wishes) -> Head:
         raise BadProfile(
             "has no header in its first lines; give one with a column of times, and lines of data with as many cells."
         )
-    raise BadProfile(max(failures, key=lambda each: (each.rank, each.line)).text)
+    raise BadProfile(_worst(failures))
+
+
+def _worst(failures: list[Failure]) -> str:
+    return max(failures, key=lambda each: (each.rank, each.line)).text
+
+
+def _is_below_data(before: Sequence[str], found: Head, wishes: Wishes) -> bool:
+    """Whether lines above a header are rows of its kind, which would be left out."""
+    for line in before:
+        cells = [cell.strip('" ') for cell in line.split(found.delimiter)]
+        if fits(cells, found.names) and all(at < len(cells) for at in found.times_at):
+            text = " ".join(cells[at] for at in found.times_at)
+            if times.is_moment(text, wishes.time_format) or (times.is_number(text) and not found.times.is_naive):
+                return True
+    return False
 
 
 def _delimiters(lines: Sequence[str]) -> tuple[str, ...]:
@@ -166,10 +183,20 @@ def _try(lines: Sequence[str], at: int, text: str, delimiter: str, wishes: Wishe
         times_at = _times_at(at + 1, number, names, cells, candidates, wishes)
         if times_at is None:
             return None
+        if _is_data(names, times_at, is_first=not any(not is_blank(each) for each in lines[:at])):
+            return Failure(0, at + 1, "has no header; give one with the names of the columns.")
         _check_rows(names, times_at, rows, wishes)
         return _head(at, names, delimiter, text, times_at, cells, unit_cells, wishes, number, lines)
     except BadProfile as error:
         return Failure(3, at + 1, str(error))
+
+
+def _is_data(names: list[str], times_at: tuple[int, ...], is_first: bool) -> bool:
+    """Whether a line looks like a row whose time is broken. pandas names columns 0, 1 and so on, in the first line."""
+    if any(names[at][:1].isdigit() for at in times_at):
+        return True
+    others = [name for at, name in enumerate(names) if at not in times_at and name]
+    return not is_first and any(re.fullmatch(r"[+\-−]?[\d.,]+", name) for name in others)
 
 
 def _named(names: list[str], candidates: list[int]) -> list[str]:

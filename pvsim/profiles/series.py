@@ -25,9 +25,10 @@ _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
 
 
-def month_of(instant: int) -> int:
-    """The month, in UTC."""
-    return datetime.fromtimestamp(instant // SECOND_NS, UTC).month
+def is_next_month(previous: int, instant: int) -> bool:
+    """Whether one instant ends a month, and the other begins the next one, in UTC and whatever their years are."""
+    before, after = (datetime.fromtimestamp(each // SECOND_NS, UTC) for each in (previous, instant))
+    return after.month == before.month + 1 and before.day >= 28 and after.day == 1
 
 
 def finish(body: Body, wishes: Wishes) -> Profile:
@@ -37,6 +38,7 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     if len(body.times) < 2:
         raise BadProfile("has fewer than two lines of data; give at least two.")
     notes = []
+    _check_second_turns(body)
     _check_years_apart(body, wishes)
     if body.is_typical:
         _make_one_year(body)
@@ -55,6 +57,19 @@ def finish(body: Body, wishes: Wishes) -> Profile:
             " unit: W, kW, MW, Wh, kWh, or Wh total, kWh total for a counter."
         )
     return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))
+
+
+def _check_second_turns(body: Body) -> None:
+    """In the hour that comes twice, a row that stands twice looks like the second turn; but it leaves a gap."""
+    steps = body.head.times.zone.steps_back if body.head.times.zone else {}
+    for instant, step in steps.items():
+        if step > body.step_ns:
+            moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
+            raise BadProfile(
+                f"goes back in the hour that comes twice in autumn, up to {moment:%Y-%m-%d %H:%M} UTC, where rows are"
+                f" {step // SECOND_NS} s apart and else {body.step_ns // SECOND_NS} s: that hour a second time, with a"
+                " gap, or lines out of order; sort the lines, each time once, or give all times an offset."
+            )
 
 
 # Typical years.

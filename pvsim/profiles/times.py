@@ -340,6 +340,7 @@ class Zone:
     def __init__(self, name: str) -> None:
         self.name = name
         self._zone = ZoneInfo(name)
+        self.steps_back: dict[int, int] = {}  # how far instants in a second turn are behind what comes before them
         self._slots: dict[int, tuple[int, int]] = {}  # offsets in the first turn and in the second
 
     def instants(self, walls: Sequence[int], previous: int) -> list[int]:
@@ -350,6 +351,8 @@ class Zone:
             instant = wall - first
             if first != second and instant <= previous:
                 instant = wall - second
+                if previous >= 0:
+                    self.steps_back[instant] = instant - previous
             found.append(instant)
             previous = instant
         return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config
-from pvsim.errors import ConfigError, PvsimError
+from pvsim.errors import ConfigError, PvsimError, UsageError
 from pvsim.reading import SECOND_NS, expand_ids
 from pvsim.row import HEADER
 from pvsim.tools.verify.expected import Expected, expect
@@ -107,7 +107,7 @@ def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
 def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
     """Draw the power of each meter and of its PV system, in kW, below each other."""
     if sum(len(meter.grid(*span)) for meter in meters) > _MOST_DRAWN:
-        raise ConfigError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
+        raise UsageError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
     try:
         from matplotlib import use
 

@@ -15,7 +15,7 @@ import pytest
 
 from pvsim.tools.node import Node
 from tests.broker.cluster import Cluster
-from tests.broker.conftest import Service, Services, wait_until
+from tests.broker.conftest import PATIENCE, Service, Services, wait_until
 
 METERS = 200
 ROUNDS = int(os.environ.get("PVSIM_CLUSTER_ROUNDS", "3"))
@@ -43,8 +43,8 @@ class Fleet:
         """Wait until every meter has rows of a moment from now; return how long it took, s."""
         instant_s, began = int(time.time()) + 2, time.monotonic()
         while late := self._late(instant_s):
-            told = f"no rows of {instant_s} within {timeout} s: {late[:10]}\n"
-            assert time.monotonic() < began + timeout, told + self.cluster.describe(late[0]) + self._said()
+            told = f"no rows of {instant_s} within {PATIENCE * timeout} s: {late[:10]}\n"
+            assert time.monotonic() < began + PATIENCE * timeout, told + self.cluster.describe(late[0]) + self._said()
             time.sleep(0.2)
         return time.monotonic() - began
 

@@ -44,8 +44,11 @@ def furnished_node(shared_node: Node, authority: Authority) -> Node:
     authority.issue("nobody")
     Authority(authority.directory, "other").issue("stranger")
     shared_node.ctl("add_vhost", "second")
+    shared_node.ctl("add_vhost", "full")
+    shared_node.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
     for user, *permissions in USERS:
         shell.add_user(shared_node, user, PASSWORD, *permissions)
+    shared_node.ctl("set_permissions", "-p", "full", "pvsim", ".*", ".*", ".*")
     return shared_node
 
 
@@ -90,6 +93,12 @@ FAILING = [
         "Refused virtual host 'second' by the broker at {address}; look at virtual_host in {file}, and at"
         " rabbitmqctl list_permissions -p second.",
         id="refused virtual host",
+    ),
+    pytest.param(
+        f"{PLAIN}username = pvsim\nvirtual_host = full\n",
+        "virtual host",
+        "connection limit (0) is reached",
+        id="connection limit",
     ),
     pytest.param(
         f"{PLAIN}username = poor\n",

@@ -23,7 +23,15 @@ from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
 from tests.broker import shell
 from tests.broker.client import Client, connected
-from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until, wait_until_acknowledged
+from tests.broker.conftest import (
+    PATIENCE,
+    Service,
+    Services,
+    held,
+    wait_for_queue,
+    wait_until,
+    wait_until_acknowledged,
+)
 
 START_S = 1_700_000_000
 MIB = 2**20
@@ -144,7 +152,7 @@ def start(node: Node, services: Services) -> Service:
 
 def wait_for_set_aside(client: Client, pv: Service, count: int, timeout: float = 40) -> None:
     """Wait until so many messages are set aside, which may take as long as a flood does."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE * timeout
     while (found := client.count(REJECTED)) < count:
         waiting = f"{found} of {count} are set aside, {client.count('M')} wait"
         assert time.monotonic() < deadline, f"{waiting}; the service said:\n{pv.output}"

@@ -24,10 +24,11 @@ def from_inside(machine: Machine, unit: str, script: str) -> str:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_nothing_but_its_data_can_be_written(pvsim: Machine, unit: str) -> None:
-    """No file and no directory outside /var/lib/pvsim, even where the mode would let anybody."""
+    """No file and no directory outside /var/lib/pvsim and /run/pvsim, even where the mode would let anybody."""
     pvsim.run(f"mkdir -p {OPEN} && chmod 777 {OPEN} && for each in {OPEN}; do echo x >$each/f; chmod 666 $each/f; done")
     kinds = r"\( -type f -o -type d -o -type b \)"
-    find = rf"find / -path /proc -prune -o -path /var/lib/pvsim -prune -o {kinds} -writable -print 2>/dev/null"
+    data = "-path /var/lib/pvsim -prune -o -path /run/pvsim -prune"
+    find = rf"find / -path /proc -prune -o {data} -o {kinds} -writable -print 2>/dev/null"
     writable = from_inside(pvsim, unit, f"{find}\ntouch /var/lib/pvsim/probe && echo its data\n").splitlines()
     # For the unit's own memory, a number that nobody but systemd's own notifications uses.
     assert [line for line in writable if not line.endswith(f"{unit}/memory.pressure")] == ["its data"]

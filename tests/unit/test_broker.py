@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
 from pvsim.broker.connection import Loop, is_local
-from pvsim.broker.pika_private import Connection
+from pvsim.broker.pika_private import Connection, TooLargeError, check_frame
 from pvsim.broker.settling import Unsettled
 from pvsim.config import Address, BrokerSettings
 
@@ -97,6 +97,28 @@ def test_one_frame_acknowledges_all_before_the_first_that_waits() -> None:
     assert unsettled.settle([]) == (0, [])
     assert unsettled.settle(range(503, 1001)) == (0, [*range(503, 1001)])
     assert unsettled.settle([500]) == (500, [])
+
+
+@pytest.mark.parametrize(
+    "start, size",
+    [
+        (b"", 0),
+        (b"\1\0\0\0\2\0", 0),
+        (b"\1\0\0\0\2\0\0", 0),
+        (b"\1\0\0\0\2\0\1", 131_073),
+        (b"\x08\0\0\xff\xff\xff\xff", 2**32 - 1),
+        (b"AMQP\xff\xff\xff\xff", 0),
+        (b"\x15\x03\x03\xff\xff\xff\xff", 0),
+        (b"\x15\x03\x03\xff\xff\xff\xff" + bytes(2**17), 2**32 - 1),
+    ],
+)
+def test_frames_that_are_too_large(start: bytes, size: int) -> None:
+    """A frame is refused when its size has come; what is none (a TLS alert, say) when there is too much of it."""
+    if size:
+        with pytest.raises(TooLargeError, match=f"announced a frame of {size:,} bytes"):
+            check_frame(start)
+    else:
+        check_frame(start)
 
 
 @pytest.mark.parametrize(

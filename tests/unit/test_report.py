@@ -127,9 +127,21 @@ def test_files_of_two_pv_services_count_once(run: Run, tmp_path: Path) -> None:
 )
 def test_lines_that_are_no_rows_are_not_counted(run: Run, tmp_path: Path, bad: str) -> None:
     lines = [line(second, "3600", "0") for second in range(100)]
-    found = run(write(tmp_path / NAME, [*lines[:50], bad, *lines[50:]]))
-    assert (found["status"], found["total"]["rows"], found["total"]["no_rows"]) == (1, 100, 1)
-    assert energies(found["total"])[0] == pytest.approx(0.1)
+    found = run(write(tmp_path / NAME, [*lines[:50], bad, *lines[51:]]))
+    assert (found["status"], found["total"]["rows"], found["total"]["no_rows"]) == (1, 99, 1)
+    assert energies(found["total"])[0] == pytest.approx(0.099)
+
+
+@pytest.mark.parametrize("seconds", [[*range(100, 200), *range(100)], [*range(100), *range(200)]])
+def test_order_counts_from_block_to_block(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: list[int]
+) -> None:
+    """Blocks that are each in order, and not one after the other."""
+    lines = [line(second, "3600", "0") for second in seconds]
+    monkeypatch.setattr("pvsim.tools.report.pieces._BLOCK", sum(len(each) + 1 for each in lines[:100]))
+    total = run(write(tmp_path / NAME, lines))["total"]
+    assert (total["rows"], total["repeated"]) == (200, len(seconds) - 200)
+    assert energies(total)[0] == pytest.approx(0.2)
 
 
 def test_half_a_line_at_the_end_may_be_being_written(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pvsim import config
 from pvsim.dayfile import parse_file_name
-from pvsim.errors import ConfigError
+from pvsim.errors import ConfigError, UsageError
 from pvsim.meter import progress
 from pvsim.reading import END_NS
 from pvsim.tools.verify.expected import Expected, expect
@@ -110,7 +110,7 @@ def _expected(
         meter, pv = replace(meter, seed=options.seed), replace(pv, seed=options.seed)
     if options.peak_kw is not None:
         if "peak_kw" not in pv.parameters:
-            raise ConfigError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
+            raise UsageError(f"The model {pv.model} of {meter_id} has no peak power; leave --peak-kw out.")
         pv = replace(pv, parameters={**pv.parameters, "peak_kw": options.peak_kw})
     if options.interval is not None:
         meter = replace(meter, interval_ns=options.interval)
@@ -122,12 +122,21 @@ def _expected(
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     meters: dict[str, dict[date, list[Path]]] = {}
     for path in {path.absolute(): path for path in paths}.values():
+        if _is_missing(path):
+            raise ConfigError(f"{path} does not exist; give day files such as /var/lib/pvsim/Meter_0-*.csv.")
         try:
             meter_id, day = parse_file_name(path.name)
         except ValueError as error:
             raise ConfigError(f"{path}: {error}; give day files.") from None
         meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
     return meters
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def _read(path: Path) -> str:

@@ -140,6 +140,11 @@ def as_text(reports: Sequence[Report], time_zone: tzinfo | None) -> str:
             f"A gap of more than {progress.RESTART_NS // SECOND_NS} s may be a time when the meter was told to stop;"
             " if so, say it with --stopped TIME..TIME or --progress FILE."
         )
+    if wrong := sum(report.counts["wrong_day"] for report in reports):
+        lines.append(
+            f"{wrong} rows are of another day in the time zone {time_zone or 'of this machine'}; if the files were"
+            " written in another one, name it with --timezone, or as timezone in simulation.ini."
+        )
     return "\n".join(lines)
 
 
