@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pvsim.models import Model
     from pvsim.models.faults import Fault, Span, Turns
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
 
 
@@ -102,9 +104,33 @@ def _peak_kw(text: str) -> Decimal:
     return Decimal(checked(text, amount(text, 6, 10**6)))
 
 
-def _turbidity(text: str) -> tuple[float, ...]:
-    values = tuple(decimal(each, 1, 10) for each in text.split())
-    return checked(values, len(values) in (1, 12))
+def _monthly(low: float, high: float) -> Callable[[str], tuple[float, ...]]:
+    def parse(text: str) -> tuple[float, ...]:
+        values = tuple(decimal(each, low, high) for each in text.split())
+        return checked(values, len(values) in (1, 12))
+
+    return parse
+
+
+# Households.
+
+
+def _annual_kwh(text: str) -> float | tuple[float, float]:
+    if ".." not in text:
+        return decimal(text, 500, 10_000)
+    low, high = (decimal(each.strip(), 500, 10_000) for each in text.split("..", 1))
+    return checked((low, high), low < high)
+
+
+def _holidays(text: str) -> frozenset[int] | None:
+    if text == "DE":
+        return None
+    return frozenset() if text in ("", "none") else frozenset(map(_day, text.split()))
+
+
+def _day(text: str) -> int:
+    checked(text, _DATE.fullmatch(text))
+    return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
 # Profiles that are replayed.
@@ -134,7 +160,7 @@ def _time_format(text: str) -> str:
     right = "one such as %d.%m.%Y %H:%M, with year, month and day (see strptime in Python), or %s for epoch seconds"
     try:
         parsed = datetime.strptime(_SAMPLE.replace(tzinfo=UTC).strftime(text), text)  # noqa: DTZ007 - it tells no zone
-    except ValueError:
+    except (ValueError, re.error):  # the same directive twice
         raise ValueError(right) from None
     has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
     if parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
@@ -212,12 +238,15 @@ def _sized_fault_key(name: str, unit: str, what: str, decimals: int, most: int, 
     return Key(f"fault_{name}{unit}", "a fault", right, or_nothing(parse), "", f"fault_{name}")
 
 
+_ANNUAL_KWH = "kWh from 500 to 10000, or two of them, such as 1500..6000"
+_HOLIDAYS = "DE, none, or dates such as 2026-12-25 with spaces between"
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
 _LINGER = "seconds from 0 to 3600, whole milliseconds"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
-_TURBIDITIES = "a number from 1 to 10, or twelve of them with spaces between, January first"
+_MONTHS = ", or twelve of them with spaces between, January first"
+_MONTHS_OR_NOTHING = f"{_MONTHS}, or nothing for Munich's"
 _MUNICH_TURBIDITY = "2.9 3.35 3.65 3.9 4.2 4.3 4.35 4.35 4.2 3.45 3.0 2.75"
 _ZONE_NOUN = "a time zone that this machine knows"
 _ZONE_NAME = "a name such as Europe/Berlin"
@@ -229,6 +258,20 @@ _WHEN = (
     " seconds since the epoch; several with spaces between), or nothing for never"
 )
 
+_PLACE = (
+    _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
+    _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
+)
+_AIR = (
+    _of_model(
+        "temperature",
+        "a temperature",
+        f"degrees Celsius from -60 to 50{_MONTHS_OR_NOTHING}",
+        or_nothing(_monthly(-60, 50)),
+        "",
+    ),
+    _number("temperature_swing", "a difference of temperatures", "K", 0, 40, "9"),
+)
 REPLAY = (
     _of_model("file", "a file", "the name of a CSV file", lambda text: Path(checked(text, text)), ""),
     _of_model("column", "a column", "its name, or nothing if there is only one", str, ""),
@@ -267,10 +310,15 @@ METER = table(
     Key("backlog", "a backlog", _SECONDS_OR_NOTHING, or_nothing(_ns), "", "backlog_ns"),
     whole("batch", "a number of readings", 1, 10_000, "1000"),
     Key("linger", "a time to gather readings", _LINGER, _linger_ns, "0", "linger_ns"),
-    _number("annual_kwh", "a year's energy", "kWh", 500, 10_000, "3500"),
+    _of_model("annual_kwh", "a year's energy", _ANNUAL_KWH, _annual_kwh, "3500"),
     _number("ev_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _of_model("ev_kw", "a power", "kW from 1 to 22, or nothing", or_nothing(lambda text: decimal(text, 1, 22)), ""),
     _number("heat_pump_kwh", "a year's energy", "kWh", 0, 10_000, "0"),
+    _number("fuse_kw", "a power", "kW", 1, 1000, "24"),
     _of_model("timezone", _ZONE_NOUN, _ZONE_NAME, _clock, "Europe/Berlin"),
+    _of_model("holidays", "holidays", _HOLIDAYS, _holidays, "DE"),
+    *_PLACE,
+    *_AIR,
     *REPLAY,
     *FAULTS,
 )
@@ -280,12 +328,19 @@ PV = table(
     _of_model("peak_kw", "a peak power", _KW, _peak_kw, "4.0"),
     _of_model("inverter_kw", "a power", f"{_KW}, or nothing", or_nothing(_peak_kw), ""),
     _number("losses", "a loss", "percent", 0, 99, "14.08"),
-    _number("latitude", "a latitude", "degrees north", -90, 90, "48.137"),
-    _number("longitude", "a longitude", "degrees east", -180, 180, "11.575"),
+    *_PLACE,
     _number("elevation", "an elevation", "metres above the sea", -500, 9000, "520"),
     _number("tilt", "a tilt", "degrees from the horizontal", 0, 90, "30"),
     _number("azimuth", "an azimuth", "degrees from north by east", 0, 360, "180"),
-    _of_model("turbidity", "a turbidity", _TURBIDITIES, _turbidity, _MUNICH_TURBIDITY),
+    _of_model("turbidity", "a turbidity", f"a number from 1 to 10{_MONTHS}", _monthly(1, 10), _MUNICH_TURBIDITY),
+    _of_model(
+        "clearness",
+        "a clearness index",
+        f"a number from 0.05 to 0.85{_MONTHS_OR_NOTHING}",
+        or_nothing(_monthly(0.05, 0.85)),
+        "",
+    ),
+    *_AIR,
     Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
     Key("live", "an answer", "yes or no", _yes_or_no, "yes", "live", shared=True),
     *REPLAY,

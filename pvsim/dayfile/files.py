@@ -13,8 +13,8 @@ from pvsim.dayfile.name import SLOT_NS, local_day, slot_day
 from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
-LONGEST_PIECE_S = 0.02  # of opening a file
 _MANY_SLOTS = 24 * 120  # of 30 s: a day
+LONGEST_PIECE_S = 0.02  # of opening a file
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 
 

@@ -7,10 +7,9 @@ at its own hours. So the mean of many households is H0, and a single one is not.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import cos, pi
 from typing import NamedTuple
 
-from pvsim.models.days import YEAR_DAYS, kind_of_day
+from pvsim.models.days import SATURDAY, SUNDAY, WORKDAY, YEAR_DAYS, on_day
 
 LONGEST_USE_S = 3 * 3600
 SHORTEST, LONGEST = 0.6, 1.4  # how long a use takes, relative to its kind
@@ -27,6 +26,8 @@ _SUMMER = (
     (60, 46, 38, 36, 36, 37, 46, 67, 93, 112, 119, 123, 131, 127, 113, 107, 104, 107, 120, 130, 125, 111, 107, 90),
     (65, 48, 39, 36, 36, 35, 37, 50, 81, 115, 134, 148, 151, 126, 104, 90, 78, 79, 91, 110, 115, 108, 101, 78),
 )
+MEAN_WINTER = 0.45
+_MUNICH_K = 9.55  # half of what its months differ
 ALWAYS_ON_PERCENT = 32  # of the mean: standby and cooling, which ask for nobody
 
 
@@ -68,28 +69,33 @@ APPLIANCES = (
     # Microwave, toaster.
     Appliance(3.5, 0.90, "210027854555634336663222", (Phase(4, 900),)),
     # Hob.
-    Appliance(1.2, 1.00, "000002321237997224788410", (Phase(6, 1900), Phase(22, 1500, 0.5, 40))),
+    Appliance(1.2, 1.00, "000002321237997224788410", (Phase(6, 3000), Phase(22, 2600, 0.5, 40))),
     # Oven.
-    Appliance(0.35, 0.90, "000000111357742235876310", (Phase(10, 2300), Phase(35, 2300, 0.35, 240))),
+    Appliance(0.35, 0.90, "000000111357742235876310", (Phase(10, 2900), Phase(35, 2900, 0.35, 240))),
     # Washing machine: heats, turns, spins.
     Appliance(0.55, 0.95, "000001478888777766654310", (Phase(18, 2050), Phase(60, 160, 0.7, 30), Phase(9, 420))),
     # Dishwasher: heats, rinses, heats, dries.
     Appliance(
         0.60, 0.75, "310000234454468854335886",
-        (Phase(17, 2000), Phase(34, 75), Phase(14, 2000), Phase(20, 30)),
+        (Phase(17, 2100), Phase(34, 75), Phase(14, 2100), Phase(20, 30)),
     ),
     # Tumble dryer.
-    Appliance(0.35, 0.40, "000000125678776666654310", (Phase(70, 1900, 0.8, 300),)),
-    # Boiler for hot water.
-    Appliance(2.2, 0.30, "322226986544544445677654", (Phase(14, 2000),)),
+    Appliance(0.35, 0.40, "000000125678776666654310", (Phase(70, 2300, 0.8, 300),)),
+    # Boiler for hot water, or a heater that warms it as it flows.
+    Appliance(2.2, 0.15, "322226986544544445677654", (Phase(14, 2000),)),
+    Appliance(2.4, 0.20, "211126986534433344567643", (Phase(3.5, 18000),)),
     # Vacuum cleaner, iron, hair dryer, tools.
     Appliance(0.8, 1.00, "000001675667544556543210", (Phase(12, 1200, 0.9, 45),)),
 )  # fmt: skip
 
 
-def year_place(day: float) -> float:
-    """How much it is winter: beyond 1 in January, below 0 in July. `day`: counted from 1970-01-01."""
-    return 0.45 + 0.68 * cos(2 * pi * (day - 20) / YEAR_DAYS)
+def winter_on(day: int, monthly_c: tuple[float, ...]) -> float:
+    """How much it is winter: beyond 1 in Munich's January, below 0 in its July. `day`: counted from 1970-01-01.
+
+    It goes by the months of the place, so that the south has its winter in July, and the tropics have none.
+    """
+    colder = (sum(monthly_c) / len(monthly_c) - on_day(monthly_c, day % YEAR_DAYS)) / _MUNICH_K
+    return MEAN_WINTER + 0.68 * max(-1.0, min(1.0, colder))
 
 
 def activity(kind: int, winter: float, hour: float) -> float:
@@ -112,10 +118,9 @@ def wish(appliance: Appliance, kind: int, winter: float, hour: int, rhythm_h: fl
 
 
 @lru_cache(maxsize=1)
-def mean_wishes() -> tuple[float, ...]:
-    """The sum of `wish` over a mean day of each appliance."""
-    days = [day + season for season in (0, 91, 182, 273) for day in range(4, 11)]  # four weeks from Monday on
+def mean_wishes() -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """`wish` in the mean of the seasons, for each kind of day, appliance and hour."""
     return tuple(
-        sum(wish(each, kind_of_day(day), year_place(day), hour, 0.0) for day in days for hour in range(24)) / len(days)
-        for each in APPLIANCES
+        tuple(tuple(wish(each, kind, MEAN_WINTER, hour, 0.0) for hour in range(24)) for each in APPLIANCES)
+        for kind in (WORKDAY, SATURDAY, SUNDAY)
     )

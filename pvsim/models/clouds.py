@@ -1,51 +1,86 @@
 """What the clouds let through: the clear-sky index, 1 under a clear sky, a function of place and instant.
 
-Two things that vary smoothly decide. `cover` is the weather: over days and hours, how much of the sky is clouded.
-`field` is the pattern that drifts past: a two-dimensional noise with features from 20 km down to 80 m, carried by
-a wind of 10 m/s. Where the field is below the cover there is cloud, the darker the further below. So a clear day, an
-overcast one and broken clouds with their sharp, bright edges are the same formula.
+Two things that vary smoothly decide. `cover` is the weather: over days and hours, how much of the sky is clouded; its
+mean is what the climate of the place says for the month. `pattern` is what drifts past: a two-dimensional noise with
+features from 20 km down to 80 m, carried by a wind of 10 m/s. Where the pattern is below the cover there is cloud, the
+darker the further below. So a clear day, an overcast one and broken clouds with bright edges are the same formula.
 
-All PV systems of one seed within a degree of latitude and longitude are under the same sky; each stands somewhere in
-an area of 3 km × 3 km, and sees the same clouds sooner or later than its neighbours, and not quite the same edges.
+All PV systems of one seed are under the same sky, wherever they are. Each stands somewhere in an area of 3 km × 3 km
+around its place, and sees the same clouds sooner or later than its neighbours, and not quite the same edges.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Sequence
-from math import cos, pi, sqrt
+from functools import lru_cache
+from itertools import pairwise
+from math import cos, radians, sqrt
 
+from pvsim.models.days import YEAR_DAYS, on_day
 from pvsim.models.noise import Curve, between, fractions
+from pvsim.models.waves import Rhythm, waves
 
 SECOND_NS = 10**9
-HOUR_NS = 3600 * SECOND_NS
-STEP_NS = 8 * SECOND_NS  # of the finest features
+STEP_S = 2  # of the nodes
 WIND_M_S = 10.0
 AREA_M = 3000.0
-_YEAR_NS = 365.2425 * 24 * HOUR_NS
+_DEGREE_M = 111_195.0
 
-# Period and weight. Three days are the distance of one depression from the next.
-_WEATHER = ((72 * HOUR_NS, 0.50), (21 * HOUR_NS, 0.32), (5 * HOUR_NS, 0.18))
-_PATTERN = ((256 * STEP_NS, 0.46), (64 * STEP_NS, 0.36), (16 * STEP_NS, 0.20), (4 * STEP_NS, 0.05), (STEP_NS, 0.02))
-# The cover: its mean above that of the pattern, how far the weather swings, and how much worse January is.
-_MEAN_COVER, _COVER_SWING, _WINTER_COVER = 0.06, 1.7, 0.13
+# Steps from one node of a layer to its next, and its standard deviation.
+PATTERN = ((1024, 0.60), (256, 0.50), (64, 0.38), (16, 0.36), (4, 0.12))
+WEATHER = Rhythm(memory_h=27.0, shortest_h=3.0, longest_h=30 * 24.0)
+_HAZY = Rhythm(memory_h=60.0, shortest_h=24.0, longest_h=30 * 24.0)
+_WEATHER_STEPS = 1800 // STEP_S
+COVER_SWING = 1.5  # standard deviation of the cover
 
-# The index by depth: how far the field is below the cover. Above it there is blue sky, brightest beside a cloud.
-_DEPTHS = (-0.200, -0.008, 0.005, 0.250, 0.750)
-_INDICES = (1.0, 1.15, 0.50, 0.37, 0.17)
-_HAZE = 0.04  # how much the air, apart from clouds, takes away at most
+# The index by depth: how far the pattern is below the cover. From blue sky to the bright edge of a cloud and beneath
+# it. Calibrated with the 50 sensors of HOPE at Melpitz on 2013-09-08, which tests/bench/models.py repeats.
+_DEPTHS = (-1.8, -0.9, -0.5, -0.1, 0.0, 0.12, 0.5, 1.2, 2.2, 3.6)
+_INDICES = (1.0, 1.02, 1.155, 1.32, 1.48, 0.90, 0.73, 0.52, 0.28, 0.07)
+_SLOPES = tuple((high - low) / (right - left) for (low, high), (left, right) in zip(
+    pairwise(_INDICES), pairwise(_DEPTHS), strict=True))  # fmt: skip
+_BRIGHTEST = 1.15  # how much clearer than its turbidity the sky of a place can be
+HAZE = 0.04  # how much the air, apart from clouds, takes away at most
+
+# The mean index, and the mean cover that gives it. Computed by tests/bench/models.py; a unit test holds it.
+MEAN_INDICES = (0.069, 0.078, 0.157, 0.263, 0.379, 0.518, 0.665, 0.795, 0.891, 0.948, 0.975, 0.983)
+MEAN_COVERS = (8.0, 6.0, 4.0, 3.0, 2.25, 1.5, 0.75, 0.0, -0.75, -1.5, -2.25, -3.0)
+
+MUNICH_SKY = (0.636, 0.659, 0.678, 0.685, 0.682, 0.681, 0.715, 0.73, 0.709, 0.647, 0.603, 0.602)
+
+Node = Callable[[int], float]
 
 
-def clear_sky_index(seed: int, meter_id: str, latitude: float, longitude: float) -> Curve:
-    """The index over the PV system beside one meter."""
-    place = f"{round(latitude)} {round(longitude)}"
+def clear_sky_index(
+    seed: int, meter_id: str, latitude: float, longitude: float, sky: Sequence[float] = MUNICH_SKY
+) -> Curve:
+    """The index over the PV system beside one meter. `sky`: its mean, of the year or of each month."""
+    return between(index_nodes(seed, meter_id, latitude, longitude, sky), STEP_S * SECOND_NS)
+
+
+def index_nodes(seed: int, meter_id: str, latitude: float, longitude: float, sky: Sequence[float]) -> Node:
+    """The index at each multiple of STEP_S."""
     where = fractions(seed, meter_id, "clouds where")
-    delay_ns = round(where(0) * AREA_M / WIND_M_S * SECOND_NS)
-    depth = between(_depth(seed, place, where(1) * AREA_M), STEP_NS)
-    haze = between(fractions(seed, place, "clouds haze"), 20 * HOUR_NS, is_level=True)
+    east_m = where(0) * AREA_M + longitude * _DEGREE_M * cos(radians(latitude))
+    north_m = where(1) * AREA_M + latitude * _DEGREE_M
+    delay = round(east_m / WIND_M_S / STEP_S)
+    one, two, three, four, five = (
+        layer(seed, number, north_m, steps, weight) for number, (steps, weight) in enumerate(PATTERN)
+    )
+    weather = _weather(seed, latitude, longitude, sky)
+    at: int | None = None
+    cover, more_cover, clear, more_clear = 0.0, 0.0, 0.0, 0.0
 
-    def index(instants_ns: Sequence[int]) -> list[float]:
-        shifted = [instant + delay_ns for instant in instants_ns]
-        return [(1 - _HAZE * thick) * index_at(deep) for deep, thick in zip(depth(shifted), haze(shifted), strict=True)]
+    def index(step: int) -> float:
+        nonlocal at, cover, more_cover, clear, more_clear
+        now, part = divmod(step, _WEATHER_STEPS)
+        if now != at:
+            at, (cover, clear), later = now, weather(now), weather(now + 1)
+            more_cover, more_clear = (later[0] - cover) / _WEATHER_STEPS, (later[1] - clear) / _WEATHER_STEPS
+        here = step + delay
+        pattern = one(here) + two(here) + three(here) + four(here) + five(here)
+        return (clear + part * more_clear) * index_at(cover + part * more_cover - pattern)
 
     return index
 
@@ -54,39 +89,65 @@ def index_at(depth: float) -> float:
     """The index where the pattern is so far below the cover."""
     if depth <= _DEPTHS[0]:
         return _INDICES[0]
-    for place in range(1, len(_DEPTHS)):
-        if depth < _DEPTHS[place]:
-            before = place - 1
-            part = (depth - _DEPTHS[before]) / (_DEPTHS[place] - _DEPTHS[before])
-            return _INDICES[before] + part * (_INDICES[place] - _INDICES[before])
-    return _INDICES[-1]
+    if depth >= _DEPTHS[-1]:
+        return _INDICES[-1]
+    place = bisect(_DEPTHS, depth) - 1
+    return _INDICES[place] + (depth - _DEPTHS[place]) * _SLOPES[place]
 
 
-def _depth(seed: int, place: str, across_m: float) -> Callable[[int], float]:
-    """Cover minus pattern at each multiple of STEP_NS, on the line that is `across_m` beside the wind."""
-    weather = [
-        (between(fractions(seed, place, f"cover {number}"), period_ns, is_level=True), weight)
-        for number, (period_ns, weight) in enumerate(_WEATHER)
-    ]
-    pattern = [
-        (between(_row(seed, place, number, across_m, period_ns), period_ns, is_level=True), weight)
-        for number, (period_ns, weight) in enumerate(_PATTERN)
-    ]
+def cover_for(mean_index: float) -> tuple[float, float]:
+    """The mean cover of a sky with this mean index, and by how much such a sky is brighter than any cover allows."""
+    least, most = MEAN_INDICES[0], MEAN_INDICES[-1]
+    within = min(most, max(least, mean_index))
+    place = min(bisect(MEAN_INDICES, within), len(MEAN_INDICES) - 1) - 1
+    part = (within - MEAN_INDICES[place]) / (MEAN_INDICES[place + 1] - MEAN_INDICES[place])
+    cover = MEAN_COVERS[place] + part * (MEAN_COVERS[place + 1] - MEAN_COVERS[place])
+    return round(cover, 6), min(_BRIGHTEST, max(1.0, round(mean_index / within, 6)))
 
-    def node(index: int) -> float:
-        at = [index * STEP_NS]
-        weather_now = sum(weight * (curve(at)[0] - 0.5) for curve, weight in weather)
-        pattern_now = sum(weight * (curve(at)[0] - 0.5) for curve, weight in pattern)
-        season = _WINTER_COVER * cos(2 * pi * (at[0] / _YEAR_NS))
-        return round(_MEAN_COVER + season + _COVER_SWING * weather_now - pattern_now, 9)
+
+def _weather(
+    seed: int, latitude: float, longitude: float, sky: Sequence[float]
+) -> Callable[[int], tuple[float, float]]:
+    """The cover, and what the index of a blue sky is, every _WEATHER_STEPS."""
+    cover_swings = waves(seed, "clouds cover", WEATHER, latitude, longitude)
+    haze_swings = waves(seed, "clouds haze", _HAZY, latitude, longitude)
+    covers, brights = zip(*(cover_for(each) for each in sky), strict=True)
+
+    def node(number: int) -> tuple[float, float]:
+        hour = number * _WEATHER_STEPS * STEP_S / 3600
+        day = hour / 24 % YEAR_DAYS
+        haze = 0.5 + 0.5 * max(-1.0, min(1.0, haze_swings(hour)))
+        return on_day(covers, day) + COVER_SWING * cover_swings(hour), on_day(brights, day) * (1 - HAZE * haze)
 
     return node
 
 
-def _row(seed: int, place: str, number: int, across_m: float, period_ns: int) -> Callable[[int], float]:
-    """The pattern's nodes on a line between two rows of nodes, with the spread that the nodes of a row have."""
-    row, part = divmod(across_m / (WIND_M_S * period_ns / SECOND_NS), 1)
-    left = fractions(seed, f"{place} {row:.0f}", f"pattern {number}")
-    right = fractions(seed, f"{place} {row + 1:.0f}", f"pattern {number}")
-    spread = 1 / sqrt((1 - part) ** 2 + part**2)
-    return lambda index: 0.5 + spread * ((1 - part) * (left(index) - 0.5) + part * (right(index) - 0.5))
+def layer(seed: int, number: int, north_m: float, steps: int, weight: float) -> Node:
+    """One layer of the pattern, on the line that is `north_m` beside the wind from the equator's."""
+    row, part = divmod(north_m / (WIND_M_S * STEP_S * steps), 1)
+    left = fractions(seed, f"{row:.0f}", f"clouds {number}")
+    right = fractions(seed, f"{row + 1:.0f}", f"clouds {number}")
+    scale = weight * sqrt(12) / sqrt((1 - part) ** 2 + part**2)
+    of_left, of_right, middle = scale * (1 - part), scale * part, scale * 0.5
+    ease = _ease(steps)
+    at: int | None = None
+    low, high = 0.0, 0.0
+
+    def node(index: int) -> float:
+        return of_left * left(index) + of_right * right(index) - middle
+
+    def value(index: int) -> float:
+        nonlocal at, low, high
+        now, place = divmod(index, steps)
+        if now != at:
+            low = high if at is not None and now == at + 1 else node(now)
+            at, high = now, node(now + 1)
+        return low + (high - low) * ease[place]
+
+    return value
+
+
+@lru_cache(maxsize=8)
+def _ease(steps: int) -> tuple[float, ...]:
+    """How far from one node to the next, level at both."""
+    return tuple((place / steps) ** 2 * (3 - 2 * place / steps) for place in range(steps))

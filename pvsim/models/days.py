@@ -1,16 +1,31 @@
-"""The calendar of Germany, in days counted from 1970-01-01, a Thursday."""
+"""The calendar, in days counted from 1970-01-01, a Thursday: months, weekdays, and the holidays of Germany."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 YEAR_DAYS = 365.2425
+DAY_S = 86400
 WORKDAY, SATURDAY, SUNDAY = range(3)
 
 # Counted from the end of the year, since 29 February lies before all but New Year.
 _MARCH, _MAY, _UNITY, _DECEMBER_24, _DECEMBER_31 = 306, 245, 90, 8, 1
 _CHRISTMAS = (7, 6)
 _FROM_EASTER = (-2, 1, 39, 50)  # Good Friday, Easter Monday, Ascension, Whit Monday
+
+
+def on_day(values: Sequence[float], day_of_year: float) -> float:
+    """One value of the year, or twelve monthly ones, on a day: each is that of the middle of its part of the year."""
+    place = day_of_year / YEAR_DAYS * len(values) - 0.5
+    before = int(place // 1)
+    low, high = values[before % len(values)], values[(before + 1) % len(values)]
+    return low + (high - low) * (place - before)
+
+
+def of_hemisphere(monthly: tuple[float, ...], latitude: float) -> tuple[float, ...]:
+    """The months of a place in the north, half a year later where `latitude` is south of the equator."""
+    return monthly if latitude >= 0 else monthly[6:] + monthly[:6]
 
 
 def new_year(year: int) -> int:
@@ -35,15 +50,21 @@ def easter(year: int) -> int:
     return new_year(year + 1) - _MARCH + full_moon + 7 - (full_moon - first_sunday) % 7
 
 
-@lru_cache(maxsize=16)
-def kind_of_day(day: int) -> int:
-    """WORKDAY, SATURDAY or SUNDAY as the standard profiles count them (VDEW M-02/2000).
+Holidays = frozenset[int] | None
+"""The days that are holidays; None for those of all Germany."""
 
-    The holidays of all Germany are Sundays, 24 and 31 December Saturdays unless they are Sundays.
+
+@lru_cache(maxsize=64)
+def kind_of_day(day: int, holidays: Holidays = None) -> int:
+    """WORKDAY, SATURDAY or SUNDAY as the standard profiles count them (VDEW M-02/2000): holidays are Sundays.
+
+    In Germany 24 and 31 December are Saturdays unless they are Sundays.
     """
+    weekday = max(WORKDAY, (day + 3) % 7 - 4)
+    if holidays is not None:
+        return SUNDAY if day in holidays else weekday
     year = year_of(day)
     left = new_year(year + 1) - day
     if day == new_year(year) or left in (_MAY, _UNITY, *_CHRISTMAS) or day - easter(year) in _FROM_EASTER:
         return SUNDAY
-    eve = SATURDAY if left in (_DECEMBER_24, _DECEMBER_31) else WORKDAY
-    return max(eve, (day + 3) % 7 - 4)
+    return max(SATURDAY if left in (_DECEMBER_24, _DECEMBER_31) else WORKDAY, weekday)

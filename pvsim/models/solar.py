@@ -9,19 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import exp
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvsim.models import Model, PowerModel
-from pvsim.models.clouds import clear_sky_index
+from pvsim.models.clouds import SECOND_NS, STEP_S, index_nodes
+from pvsim.models.days import of_hemisphere
 from pvsim.models.noise import Curve, between, uniform
 from pvsim.models.replay import KEYS, replay
-from pvsim.models.sunlight import AIR_TEMPERATURE_C, Site, effective_irradiance
+from pvsim.models.sunlight import (
+    AIR_TEMPERATURE_C,
+    Site,
+    beam_share,
+    clear_sky_clearness,
+    diffuse_shares,
+    effective_irradiance,
+    light,
+)
+from pvsim.models.temperature import air_temperature, monthly_c
 
 _MILLIWATTS_PER_KW = 10**6
 _LIGHT_STEP_S = 60
 
-_WIND_M_S = 1.0
+_CALM_M_S, _WIND_M_S = 1.0, 3.0  # 10 m above the ground; of `clear-sky` and of `weather`
 _PER_KELVIN = -0.004  # of the DC power, crystalline silicon
+MUNICH_CLEARNESS = (0.36, 0.40, 0.44, 0.46, 0.46, 0.46, 0.48, 0.48, 0.45, 0.40, 0.35, 0.33)
+_POLAR_NIGHT = 0.5  # the index of a month without sun, which no one sees
+
 _NOMINAL, _REFERENCE = 0.96, 0.9637  # efficiency of the inverter
 
 
@@ -44,32 +57,52 @@ def clear_sky(
     losses: float,
     **site: Any,
 ) -> PowerModel:
-    """Under a cloudless sky; the same for all meters and seeds, except where their keys differ.
+    """Under a cloudless sky at 20 °C; the same for all meters and seeds, except where their keys differ.
 
     `site`: the fields of Site. `inverter_kw`: None for as much as `peak_kw`; `losses`: % of the DC power.
     """
-    light, convert = _light(Site(**site)), _converter(peak_kw, inverter_kw, losses)
+    irradiances, most_mw = _light(Site(**site)), _most_mw(inverter_kw or peak_kw)
+    ac_power = _converter(peak_kw, inverter_kw, losses, _CALM_M_S)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
-        return [convert(irradiance) for irradiance in light(instants_ns)]
+        return _within(most_mw, [ac_power(irradiance, AIR_TEMPERATURE_C) for irradiance in irradiances(instants_ns)])
 
     return power
 
 
 def weather(
-    seed: int, meter_id: str, peak_kw: Decimal, inverter_kw: Decimal | None, losses: float, **site: Any
+    seed: int,
+    meter_id: str,
+    peak_kw: Decimal,
+    inverter_kw: Decimal | None,
+    losses: float,
+    clearness: tuple[float, ...] | None = None,
+    temperature: tuple[float, ...] | None = None,
+    temperature_swing: float = 9.0,
+    **site: Any,
 ) -> PowerModel:
-    """As `clear_sky`, with clouds."""
-    light, convert = _light(Site(**site)), _converter(peak_kw, inverter_kw, losses)
-    clouds = clear_sky_index(seed, meter_id, site["latitude"], site["longitude"])
+    """As `clear_sky`, with clouds, and at the temperature of the place.
+
+    `clearness`, `temperature`: of the year or of each month, None for Munich's; `temperature_swing`: K.
+    """
+    place = Site(**site)
+    north, east = place.latitude, place.longitude
+    air = air_temperature(seed, north, east, monthly_c(temperature, north), temperature_swing)
+    index = index_nodes(seed, meter_id, north, east, sky_of(clearness, place))
+    minutes = _minutes(place, between(air, 3600 * SECOND_NS))
+    ac_power = _converter(peak_kw, inverter_kw, losses, _WIND_M_S)
+    curve = between(_under_clouds(place, minutes, index, ac_power), STEP_S * SECOND_NS)
+    most_mw = _most_mw(inverter_kw or peak_kw)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
-        return [
-            convert(irradiance * index)
-            for irradiance, index in zip(light(instants_ns), clouds(instants_ns), strict=True)
-        ]
+        return _within(most_mw, curve(instants_ns))
 
     return power
+
+
+def _within(most_mw: int, powers_mw: list[float]) -> list[int]:
+    """What the inverter gives of it."""
+    return [(int(each) if each < most_mw else most_mw) if each > 0 else 0 for each in powers_mw]
 
 
 def _light(site: Site) -> Curve:
@@ -77,30 +110,106 @@ def _light(site: Site) -> Curve:
     return between(lambda minute: round(effective_irradiance(minute * _LIGHT_STEP_S, site), 4), _LIGHT_STEP_S * 10**9)
 
 
-def _converter(peak_kw: Decimal, inverter_kw: Decimal | None, losses: float) -> Callable[[float], int]:
-    """From effective irradiance, W/m², to AC power, mW.
+def sky_of(clearness: tuple[float, ...] | None, site: Site) -> tuple[float, ...]:
+    """The mean clear-sky index of each month, from clearness indices of the year or of each month."""
+    given = clearness or of_hemisphere(MUNICH_CLEARNESS, site.latitude)
+    clear = clear_sky_clearness(site.latitude, site.elevation, site.turbidity)
+    return tuple(
+        round(given[month % len(given)] / most, 6) if most else _POLAR_NIGHT for month, most in enumerate(clear)
+    )
+
+
+class _Minute(NamedTuple):
+    """The light of a cloudless sky, W/m²: of the beam on the cells and on a horizontal plane, and `all` on the latter.
+
+    `even`, `ground`: what share of the diffuse light gets to the cells if it comes evenly from the whole sky, and of
+    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C.
+    """
+
+    beam: float
+    beam_flat: float
+    all: float
+    uneven: float
+    air_c: float
+
+
+def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
+    """The light at each minute since 1970; rounded, since sin and exp differ in the last bit between machines."""
+
+    def node(minute: int) -> _Minute:
+        seen = light(minute * _LIGHT_STEP_S, site)
+        uneven = (seen.sky - seen.even) / (seen.all - seen.beam_flat) if seen.all > seen.beam_flat else 0.0
+        air_c = air([minute * _LIGHT_STEP_S * SECOND_NS])[0]
+        return _Minute(*(round(each, 6) for each in (seen.beam, seen.beam_flat, seen.all, uneven, air_c)))
+
+    return node
+
+
+def _under_clouds(
+    site: Site, minutes: Callable[[int], _Minute], index: Callable[[int], float], ac_power: Callable[..., float]
+) -> Callable[[int], float]:
+    """The AC power at each multiple of STEP_S, mW, as if the inverter had no limit.
+
+    Beam and sky each fall on the plane in their own way: the sky is brighter towards the sun as far as there is a beam.
+    """
+    even, ground = (round(each, 6) for each in diffuse_shares(site.tilt))
+    night, steps = ac_power(0.0, 0.0), _LIGHT_STEP_S // STEP_S
+    at: int | None = None
+    later = _Minute(0.0, 0.0, 0.0, 0.0, 0.0)
+    beam_0 = flat_0 = all_0 = uneven_0 = air_0 = beam_1 = flat_1 = all_1 = uneven_1 = air_1 = 0.0
+
+    def node(step: int) -> float:
+        nonlocal at, later, beam_0, flat_0, all_0, uneven_0, air_0, beam_1, flat_1, all_1, uneven_1, air_1
+        minute, part = divmod(step, steps)
+        if minute != at:
+            now = later if at is not None and minute == at + 1 else minutes(minute)
+            at, later = minute, minutes(minute + 1)
+            beam_0, flat_0, all_0, uneven_0, air_0 = now
+            beam_1, flat_1, all_1, uneven_1, air_1 = ((two - one) / steps for one, two in zip(now, later, strict=True))
+        flat = all_0 + part * all_1
+        if flat <= 0:
+            return night
+        left = index(step)
+        beam = beam_share(left)
+        flat *= left
+        sky = flat - beam * (flat_0 + part * flat_1)
+        irradiance = (
+            beam * (beam_0 + part * beam_1) + sky * (even + beam * (uneven_0 + part * uneven_1)) + flat * ground
+        )
+        return ac_power(irradiance, air_0 + part * air_1)
+
+    return node
+
+
+def _most_mw(kw: Decimal) -> int:
+    return int(kw * _MILLIWATTS_PER_KW)
+
+
+def _converter(
+    peak_kw: Decimal, inverter_kw: Decimal | None, losses: float, wind_m_s: float
+) -> Callable[[float, float], float]:
+    """From effective irradiance, W/m², and air temperature, °C, to AC power, mW: as if the inverter had no limit.
 
     Cell temperature: King, Boyson, Kratochvil, SAND2004-3535 (2004), open rack, glass and polymer. DC power and
     inverter: Dobos, PVWatts version 5, NREL/TP-6A20-62641 (2014).
     """
-    heating = round(exp(-3.56 - 0.075 * _WIND_M_S) + 3 / 1000, 9)  # K per W/m²
+    heating = round(exp(-3.56 - 0.075 * wind_m_s) + 3 / 1000, 9)  # K per W/m²
     dc_mw = float(peak_kw) * _MILLIWATTS_PER_KW / 1000 * (1 - losses / 100)  # per W/m²
-    ac_most_mw = int((inverter_kw or peak_kw) * _MILLIWATTS_PER_KW)
-    dc_most_mw = ac_most_mw / _NOMINAL
+    dc_most_mw = _most_mw(inverter_kw or peak_kw) / _NOMINAL
 
-    def convert(irradiance: float) -> int:
-        load = irradiance * dc_mw * (1 + _PER_KELVIN * (AIR_TEMPERATURE_C - 25 + heating * irradiance)) / dc_most_mw
-        power_mw = _NOMINAL / _REFERENCE * ((0.9858 - 0.0162 * load) * load - 0.0059) * dc_most_mw
-        return min(int(power_mw), ac_most_mw) if power_mw > 0 else 0
+    def ac_power(irradiance: float, air_c: float) -> float:
+        load = irradiance * dc_mw * (1 + _PER_KELVIN * (air_c - 25 + heating * irradiance)) / dc_most_mw
+        return _NOMINAL / _REFERENCE * ((0.9858 - 0.0162 * load) * load - 0.0059) * dc_most_mw
 
-    return convert
+    return ac_power
 
 
+_CLIMATE = ("clearness", "temperature", "temperature_swing")
 _PANEL = ("peak_kw", "inverter_kw", "losses", "latitude", "longitude", "elevation", "tilt", "azimuth", "turbidity")
 MODELS = {
     "random": Model(random, ("peak_kw",)),
     "clear-sky": Model(clear_sky, _PANEL),
-    "weather": Model(weather, _PANEL),
+    "weather": Model(weather, _PANEL + _CLIMATE),
     "replay": Model(replay, KEYS),
 }
 

@@ -7,16 +7,18 @@ falls on a tilted plane, and what the glass reflects. Angles are in degrees, irr
 from __future__ import annotations
 
 from bisect import bisect
+from functools import lru_cache
 from math import acos, asin, atan2, cos, degrees, exp, pi, radians, sin, sqrt, tan
 from typing import NamedTuple
+
+from pvsim.models.days import DAY_S, YEAR_DAYS, on_day
 
 SOLAR_CONSTANT = 1366.1
 _GLASS_INDEX, _GLASS_ABSORPTION = 1.526, 4 * 0.002
 ALBEDO = 0.25  # grass, and the usual assumption
 AIR_TEMPERATURE_C = 20.0
-YEAR_DAYS = 365.2425
-_DAY_S = 86400
 _2000_S = 946_728_000  # 2000-01-01T12:00:00Z
+_2025_S = 1_735_689_600  # 2025-01-01T00:00:00Z
 
 
 class Site(NamedTuple):
@@ -49,7 +51,7 @@ def sun_position(time_s: float, latitude: float, longitude: float) -> tuple[floa
     PSA algorithm with the coefficients of 2020, valid from 2020 to 2050 to some 0.01°: Blanco, Milidonis, Bonanos,
     "Updating the PSA sun position algorithm", Solar Energy 212 (2020) 339.
     """
-    days = (time_s - _2000_S) / _DAY_S
+    days = (time_s - _2000_S) / DAY_S
     node = 2.267127827 - 9.300339267e-4 * days
     mean_longitude = 4.895036035 + 1.720279602e-2 * days
     anomaly = 6.239468336 + 1.720200135e-2 * days
@@ -60,7 +62,7 @@ def sun_position(time_s: float, latitude: float, longitude: float) -> tuple[floa
     obliquity = 4.090904909e-1 - 6.213605399e-9 * days + 4.418094944e-5 * cos(node)
     right_ascension = atan2(cos(obliquity) * sin(ecliptic_longitude), cos(ecliptic_longitude))
     declination = asin(sin(obliquity) * sin(ecliptic_longitude))
-    greenwich_hours = 6.697096103 + 6.570984737e-2 * days + time_s % _DAY_S / 3600
+    greenwich_hours = 6.697096103 + 6.570984737e-2 * days + time_s % DAY_S / 3600
     hour_angle = radians(greenwich_hours * 15 + longitude) - right_ascension
     north_pole = radians(latitude)
     up = cos(north_pole) * cos(hour_angle) * cos(declination) + sin(declination) * sin(north_pole)
@@ -101,12 +103,8 @@ def beyond_air(day_of_year: float) -> float:
 
 
 def turbidity_on(day_of_year: float, monthly: tuple[float, ...]) -> float:
-    """The Linke turbidity of a day: each value is that of the middle of its part of the year."""
-    place = day_of_year / YEAR_DAYS * len(monthly) - 0.5
-    before = int(place // 1)
-    part = place - before
-    low, high = monthly[before % len(monthly)], monthly[(before + 1) % len(monthly)]
-    return low + (high - low) * part
+    """The Linke turbidity of a day."""
+    return on_day(monthly, day_of_year)
 
 
 def clear_sky(zenith: float, mass: float, extra: float, elevation: float, turbidity: float) -> Sky:
@@ -173,18 +171,126 @@ def beam_through_glass(cos_incidence: float) -> float:
     return absorbed * (1 - (across**2 + along**2) / 2) / straight
 
 
-def effective_irradiance(time_s: float, site: Site) -> float:
-    """The light that the cells of a PV system get from a cloudless sky."""
+@lru_cache(maxsize=100)
+def diffuse_through_glass(tilt: float) -> tuple[float, float]:
+    """The shares of the light of the sky and of the ground that get through the glass of a tilted plane.
+
+    Marion, "Numerical method for angle-of-incidence correction factors for diffuse radiation incident photovoltaic
+    modules", Solar Energy 147 (2017) 344: `beam_through_glass`, averaged over what the plane sees of either.
+    """
+    slope, rings, parts = radians(tilt), 60, 60
+    seen, passed = [0.0, 0.0], [0.0, 0.0]
+    for ring in range(rings):
+        angle = pi / 2 * (ring + 0.5) / rings
+        for part in range(parts):
+            around = pi * (part + 0.5) / parts
+            is_ground = cos(angle) * cos(slope) + sin(angle) * cos(around) * sin(slope) < 0
+            weight = sin(angle) * cos(angle)
+            seen[is_ground] += weight
+            passed[is_ground] += weight * beam_through_glass(cos(angle))
+    sky, ground = (round(passed[each] / seen[each], 6) if seen[each] else 0.0 for each in (0, 1))
+    return sky, ground
+
+
+def diffuse_shares(tilt: float) -> tuple[float, float]:
+    """What gets to the cells of light that comes evenly from the whole sky, and of all light by way of the ground."""
+    of_sky, of_ground = diffuse_through_glass(tilt)
+    slope = radians(tilt)
+    return of_sky * (1 + cos(slope)) / 2, of_ground * ALBEDO * (1 - cos(slope)) / 2
+
+
+class Light(NamedTuple):
+    """What a cloudless sky gives a PV system, W/m²: by the glass, from `beam`, `sky` and `ground`.
+
+    And what of it falls on a horizontal plane: `beam_flat`, and `all`; `even`: what its glass would get of the same
+    diffuse light if it came evenly from the whole sky.
+    """
+
+    beam: float = 0.0
+    sky: float = 0.0
+    ground: float = 0.0
+    beam_flat: float = 0.0
+    all: float = 0.0
+    even: float = 0.0
+
+
+def light(time_s: float, site: Site) -> Light:
+    """The light of a cloudless sky on a PV system; its sum of `beam`, `sky` and `ground` is what the cells get."""
     zenith, azimuth = sun_position(time_s, site.latitude, site.longitude)
     pressure = pressure_ratio(site.elevation)
     zenith = refracted(zenith, pressure)
     if zenith >= 90:
-        return 0.0
-    day_of_year = time_s / _DAY_S % YEAR_DAYS
+        return Light()
+    day_of_year = time_s / DAY_S % YEAR_DAYS
     extra, mass = beyond_air(day_of_year), air_mass(zenith)
     sky = clear_sky(zenith, mass * pressure, extra, site.elevation, turbidity_on(day_of_year, site.turbidity))
     slope, angle = radians(site.tilt), radians(zenith)
     towards = cos(slope) * cos(angle) + sin(slope) * sin(angle) * cos(radians(azimuth - site.azimuth))
     beam = sky.beam * max(0.0, towards) * beam_through_glass(towards)
-    ground = sky.all * ALBEDO * (1 - cos(slope)) / 2
-    return beam + diffuse_on_plane(sky, zenith, towards, site.tilt, mass, extra) + ground
+    of_sky, _ = diffuse_through_glass(site.tilt)
+    even, by_ground = diffuse_shares(site.tilt)
+    return Light(
+        beam,
+        diffuse_on_plane(sky, zenith, towards, site.tilt, mass, extra) * of_sky,
+        sky.all * by_ground,
+        sky.beam * cos(angle),
+        sky.all,
+        sky.diffuse * even,
+    )
+
+
+def effective_irradiance(time_s: float, site: Site) -> float:
+    """The light that the cells of a PV system get from a cloudless sky."""
+    parts = light(time_s, site)
+    return parts.beam + parts.sky + parts.ground
+
+
+@lru_cache(maxsize=100)
+def clear_sky_clearness(latitude: float, elevation: float, turbidity: tuple[float, ...]) -> tuple[float, ...]:
+    """The clearness index of each month under a cloudless sky: its radiation by that above the atmosphere.
+
+    0 for a month in which the sun does not rise.
+    """
+    found, pressure = [], pressure_ratio(elevation)
+    for month in range(12):
+        day = (month + 0.5) / 12 * YEAR_DAYS
+        received, offered = 0.0, 0.0
+        for part in range(48):
+            zenith, _ = sun_position(_2025_S + (int(day) + (part + 0.5) / 48) * DAY_S, latitude, 0.0)
+            if zenith < 90:
+                extra, mass = beyond_air(day), air_mass(zenith)
+                received += clear_sky(zenith, mass * pressure, extra, elevation, turbidity_on(day, turbidity)).all
+                offered += extra * cos(radians(zenith))
+        found.append(round(received / offered, 6) if offered else 0.0)
+    return tuple(found)
+
+
+# Diffuse share by clearness index, and what clearness index a cloudless sky has.
+def _diffuse_share(clearness: float) -> float:
+    """Erbs, Klein, Duffie, Solar Energy 28 (1982) 293."""
+    if clearness <= 0.22:
+        return 1 - 0.09 * clearness
+    if clearness > 0.8:
+        return 0.165
+    return 0.9511 - 0.1604 * clearness + 4.388 * clearness**2 - 16.638 * clearness**3 + 12.336 * clearness**4
+
+
+_CLEAR, _SHARE_STEPS = 0.75, 20
+_BEAM_SHARES = tuple(
+    round(part * (1 - _diffuse_share(part * _CLEAR)) / (1 - _diffuse_share(_CLEAR)), 6)
+    for part in (step / _SHARE_STEPS for step in range(_SHARE_STEPS + 1))
+)
+
+
+def beam_share(index: float) -> float:
+    """How much of the beam of a cloudless sky is left where all light is so much of it: next to none below 0.5.
+
+    From the diffuse share of Erbs, relative to that of a cloudless sky, whose clearness index is some 0.75. Where
+    clouds brighten the sky beyond 1, the beam is whole, and what is more is diffuse.
+    """
+    if index >= 1:
+        return 1.0
+    steps = index * _SHARE_STEPS
+    place = int(steps)
+    low = _BEAM_SHARES[place]
+    return low + (_BEAM_SHARES[place + 1] - low) * (steps - place)

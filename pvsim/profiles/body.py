@@ -103,6 +103,8 @@ class Body:
         rows = self._quoted(lines) if has_quotes else [line.split(found.delimiter) for line in lines]
         if set(map(len, rows)) != {len(found.names)}:
             raise NotPlainError
+        if any(row[at].strip() for at in found.unnamed_at for row in rows):
+            raise NotPlainError
         numbers: Iterable[int] | None = None
         if found.where_at is not None and self.wishes.where:
             at, wanted = found.where_at, self.wishes.where[1]
@@ -217,6 +219,7 @@ class Body:
             return False
         if is_row and is_time:
             self._blank = 0
+            self._check_unnamed(number, cells)
             return True
         is_note = bool(self._blank) and not is_time and not (is_row and _has_digits(text, cells[found.value_at]))
         if is_note or (self.times and head.is_foot(cells[0])):
@@ -229,6 +232,14 @@ class Body:
                 " as the header has."
             )
         return True
+
+    def _check_unnamed(self, number: int, cells: list[str]) -> None:
+        for at in self.head.unnamed_at:
+            if at < len(cells) and cells[at]:
+                raise BadProfile(
+                    f"line {number} has {shown(cells[at])} in column {at + 1}, which has no name in line"
+                    f" {self.head.line}; name it, or put numbers with a decimal comma into quotes."
+                )
 
     def _is_time(self, text: str) -> bool:
         try:

@@ -48,6 +48,7 @@ class Head(NamedTuple):
     value_at: int
     where_at: int | None
     ids_at: list[int]
+    unnamed_at: list[int]  # where nothing may stand
     unit: units.Unit
     may_be_total: bool
     times: Times
@@ -282,6 +283,12 @@ def _times_at(
     clocks = [at for at, cell in enumerate(cells) if times.is_time_of_day(cell)]
     if len(full) == 1:
         return (full[0],)
+    if {names[at] for at in full} <= {
+        "_time",
+        "_start",
+        "_stop",
+    } and "_time" in names:  # InfluxDB's
+        return (names.index("_time"),)
     if len(candidates) > 1:
         told = [names[at] or "(no name)" for at in (full or days)]
         raise BadProfile(f"line {line} has several columns of times, {listed(told)}; give time_column = one of them.")
@@ -376,6 +383,7 @@ def _head(
             for place, each in enumerate(names)
             if each and place not in (*is_time, value_at, where_at) and _SEVERAL.search(each)
         ],
+        unnamed_at=[place for place, each in enumerate(names) if not each and place],
         unit=unit,
         may_be_total=may_be_total,
         times=kind,

@@ -15,7 +15,7 @@ from pvsim.profiles.wishes import ERROR, SKIP, ZERO
 MISSING = {
     "", "nan", "null", "na", "n/a", "#n/a", "?", "-", "--", "none", "nil", "unavailable", "unknown", "-nan",
 }  # fmt: skip
-_MARKS_OF_MISSING = re.compile(r"-9{3,4}(?:[.,]0*)?")
+_MARKS_OF_MISSING = re.compile(r"-9{3,5}(?:[.,][09]*)?")
 _PLAIN = set("0123456789.-+eE\n")
 _PLAIN_COMMA = set("0123456789,-+eE\n")
 _SIGNED = re.compile(r"([+\-−]?)(.*)")

@@ -33,6 +33,7 @@ _PVGIS = re.compile(r":(?P<h>\d\d)(?P<m>\d\d)(?P<s>)(?P<part>)(?P<offset>)", re.
 _NUMBER = re.compile(r"(\d{1,19})(?:\.(\d*))?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,4})([./-])(\d\d?)\2(\d{2}|\d{4})(?:[ T,]+(.*))?", re.ASCII)
 _TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?", re.ASCII)
+_TWELVE_HOURS = re.compile(r"\d{4}-\d\d-\d\d \d\d?:\d\d(:\d\d)? ?[AP]M", re.ASCII | re.IGNORECASE)
 _MOST_RESTS = 200_000
 _SLOT_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
 
@@ -55,7 +56,9 @@ def is_time_of_day(text: str) -> bool:
 
 
 def is_unclear(text: str) -> bool:
-    """Whether it is a date that has the day or the month first, nobody knows which."""
+    """Whether it is a time that needs a format: the day or the month is first, or it has AM or PM."""
+    if _TWELVE_HOURS.fullmatch(text):
+        return True
     return _DAY_FIRST.fullmatch(text) is not None and _DAY_10.match(text) is None
 
 
@@ -77,7 +80,7 @@ def _halves(text: str) -> int | None:
 def _by_format(text: str, time_format: str) -> datetime | None:
     try:
         return datetime.strptime(text, time_format)  # noqa: DTZ007 - what has no offset is local
-    except ValueError:
+    except (ValueError, re.error):
         pass
     if re.search(r"\b24:00", text) and "%H" in time_format:
         try:
@@ -302,6 +305,8 @@ _BY_NAME = {"s": SECOND_NS, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 
 def _refusal(text: str) -> str:
     match = _DAY_FIRST.fullmatch(text)
+    if _TWELVE_HOURS.fullmatch(text):
+        return f"{text} has AM or PM; give time_format = %Y-%m-%d{_tail(text[11:])}."
     if not match or _DAY_10.match(text):
         return f"{shown(text)} is no time; give one such as {RIGHT}."
     first, mark, second, year, rest = match.groups()

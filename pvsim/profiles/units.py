@@ -49,8 +49,10 @@ def in_cell(text: str) -> str | None:
 
 def in_name(name: str) -> str:
     """The unit that the name of a column says, empty if it says none; BadProfile if it says one that is no help."""
-    if _PER_AREA.search(name):
-        return ""
+    if per := _PER_AREA.search(name):
+        if per[0].lower().startswith("w") and not per[0].lower().startswith("wh") and "p" not in per[0].lower():
+            return ""  # irradiance, replayed as if it were W
+        raise BadProfile(f"the column {name} is in {per[0]}, which is no power; give unit = one of {', '.join(UNITS)}.")
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word))}
     words = {word.lower() for word in _WORD.findall(name)}
     if not found and ({"mw"} | _OTHER) & words:

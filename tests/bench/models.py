@@ -2,7 +2,8 @@
 
     sh tests/run.sh models [--households N]
 
-Prints two tables; ends with status 1 if a figure is beyond its limit. Both libraries come from PyPI, and share no code
+Prints tables of the clear sky, of households, and those of weather.py;
+ends with status 1 if a figure is beyond its limit. Both libraries come from PyPI, and share no code
 with pvsim. The unit tests hold some of these figures as literals; this computes all of them anew.
 """
 
@@ -21,6 +22,7 @@ from demandlib import bdew
 
 from pvsim import config
 from pvsim.models import PowerModel, load, solar, sunlight
+from tests.bench import weather
 
 YEAR, BERLIN = 2025, "Europe/Berlin"
 SECOND_NS, QUARTER_S = 10**9, 900
@@ -68,7 +70,12 @@ def of_pvlib(place: Place, tilt: float, azimuth: float) -> Any:
             solar_position=sun)["airmass_relative"], model="perez",
     )  # fmt: skip
     incidence = pvlib.irradiance.aoi(tilt, azimuth, zenith, sun_azimuth)
-    light = parts["poa_direct"] * pvlib.iam.physical(incidence) + parts["poa_diffuse"].fillna(0)
+    diffuse = pvlib.iam.marion_diffuse("physical", tilt)
+    light = (
+        parts["poa_direct"] * pvlib.iam.physical(incidence)
+        + parts["poa_sky_diffuse"].fillna(0) * diffuse["sky"]
+        + parts["poa_ground_diffuse"].fillna(0) * (diffuse["ground"] if tilt else 0)
+    )
     cell = pvlib.temperature.sapm_cell(light, 20, 1, -3.56, -0.075, 3)
     dc = pvlib.pvsystem.pvwatts_dc(light, cell, 1000, -0.004) * (1 - 0.1408)
     return pvlib.inverter.pvwatts(dc, 1000 / 0.96).clip(lower=0).fillna(0)
@@ -155,6 +162,7 @@ def main() -> int:
     found = [each / options.households for each in total]
     agreement, energy = correlation(found, expected), 100 * (sum(found) / sum(expected) - 1)
     print(f"\n{options.households} households and H0 of demandlib: correlation {agreement:.4f}, energy {energy:+.2f} %")
+    is_good &= weather.show()
     return int(not is_good or agreement < CORRELATION or abs(energy) > LOAD_PERCENT)
 
 

@@ -117,6 +117,7 @@ class Cluster:
         _ip(f"netns add {namespace}")
         stack.callback(_ip, f"netns delete {namespace}")
         _ip(f"link add {end} type veth peer name eth0 netns {namespace}")
+        stack.callback(_ip, f"link delete {end}")  # it would outlive its namespace for a moment
         _ip(f"link set {end} master {self._name} up")
         _ip(f"-n {namespace} address add {host}/24 dev eth0")
         _ip(f"-n {namespace} link set eth0 up")

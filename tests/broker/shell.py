@@ -39,8 +39,11 @@ case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)) of
     {{ok, Queue}} ->
         case amqqueue:get_type(Queue) of
             rabbit_quorum_queue ->
+                Total = fun(Query) -> ra:consistent_query(amqqueue:get_pid(Queue), Query, 5000) end,
                 {{ok, Count, _}} =
-                    ra:consistent_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1, 5000),
+                    try Total({{rabbit_fifo, query_messages_total, []}})
+                    catch error:function_clause -> Total(fun rabbit_fifo:query_messages_total/1)
+                    end,
                 Count;
             _ ->
                 proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))

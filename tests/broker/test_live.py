@@ -14,7 +14,9 @@ from typing import Any
 import pika
 import pytest
 
-from pvsim.broker.live import NAME
+from pvsim.broker import Copy, LiveLink, Loop, pika_private
+from pvsim.broker.live import MOST_UNSENT, NAME
+from pvsim.config import Address, BrokerSettings
 from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import Amqp, Services, wait_until, wait_until_acknowledged
@@ -81,6 +83,32 @@ def test_copies_are_the_rows_of_the_file(node: Node, services: Services) -> None
         seconds = sorted({copy["time_s"] for _, _, copy in copies})
         assert seconds == list(range(seconds[0], seconds[-1] + 1))
         assert {given.routing_key for given, _, _ in one.take()} == {"pvsim.Meter_1"}
+
+
+def test_pvsim_watch_takes_nothing_away(own_node: Node, services: Services) -> None:
+    """It prints rows of the file, goes on when the broker comes back, and leaves no queue and no gap."""
+    services.meter(own_node)
+    services.pv(own_node, "-ids", "Meter_0")
+    services.wait_for_rows("Meter_0", 2)
+    watch = services.start("pvsim.tools", "watch", "-conf", "broker.ini", "--csv", "--rows", "12", "Meter_0")
+    wait_until(lambda: watch.output.count("\nMeter_0,") >= 3, 30, "rows to be shown")
+    own_node.restart()
+    assert watch.wait(90) == 0
+    shown = {line.rpartition(",")[0] for line in watch.output.splitlines() if line.startswith("Meter_0,")}
+    assert len(shown) == 12
+    assert shown <= {",".join(row) for row in services.rows("Meter_0")}
+    assert "Trying again until it works." in watch.output
+    times = services.times("Meter_0")
+    assert times == list(range(int(times[0]), int(times[-1]) + 1))
+    assert own_node.ctl("list_queues", "name", "--no-table-headers").split() == ["Meter_0"]
+
+
+def test_pvsim_watch_says_why_it_cannot(node: Node, services: Services) -> None:
+    """A login that is refused, from the start."""
+    services.start("pvsim.meter", *services._configure(node, "password = wrong\n"), "--help").wait()
+    watch = services.start("pvsim.tools", "watch", "-conf", "broker.ini")
+    assert watch.wait(30) == 1
+    assert "pvsim watch: Refused login as 'guest'" in watch.output
 
 
 def test_what_is_old_is_not_copied(node: Node, services: Services, amqp: Amqp) -> None:
@@ -156,6 +184,31 @@ def test_a_broker_without_memory_still_has_rows_acknowledged(own_node: Node, ser
     pv.process.send_signal(signal.SIGCONT)
     services.wait_for_rows("Meter_0", 200)
     wait_until_acknowledged(own_node, "Meter_0")
+
+
+def test_copies_that_the_broker_does_not_take_are_dropped(own_node: Node) -> None:
+    """It is frozen: what waits for its socket stays bounded, and copies go on afterwards."""
+    address, loop = Address(own_node.host, own_node.port), Loop()
+    link = LiveLink(BrokerSettings(addresses=(address,)), loop)
+    batch = [Copy("pvsim.M", b"x" * 400)] * 100
+    unsent, sent = [0], [0]
+
+    def send() -> None:
+        sent.append(link.send(batch, address))
+        if len(sent) == 100:
+            own_node.pause()
+        if len(sent) == 500:
+            own_node.resume()
+        if link._connection.is_open:
+            unsent.append(pika_private.unsent_bytes(link._connection))
+        loop.later(0.01, send if len(sent) < 600 else loop.stop)
+
+    send()
+    loop.run()
+    link.close()
+    assert 0 in sent[200:500]
+    assert max(unsent) < MOST_UNSENT + 100 * 500
+    assert sent[-1] == 100
 
 
 def test_the_figures_are_as_prometheus_wants_them(node: Node, services: Services) -> None:

@@ -17,6 +17,7 @@ PAGES = (
     "pvsim-cluster",
     "pvsim-faults",
     "pvsim-performance",
+    "pvsim-profiles",
 )
 
 

@@ -107,7 +107,7 @@ def test_an_instance_that_is_no_meter_id_is_refused(pvsim: Machine) -> None:
     assert pvsim.try_run(f"systemctl start {unit}").returncode != 0
     (message,) = own_messages(pvsim, unit)
     assert ".hidden" in message
-    assert pvsim.property(unit, "ExecMainStatus") == "78"
+    assert pvsim.property(unit, "ExecMainStatus") == "2"
 
 
 def test_without_broker_ini_the_defaults_hold(pvsim: Machine) -> None:

@@ -463,6 +463,19 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "no missing value makes 0",
     ),
     ("milli or mega", "time,p_mw\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "says milliwatts or megawatts"),
+    (
+        "decimal commas under a comma at the header's end",
+        "time,P,\n2026-06-21T10:00Z,1,5\n2026-06-21T11:00Z,2,5\n",
+        {},
+        "line 2 has 5 in column 3, which has no name in line 1; name it, or put numbers with a decimal comma into",
+    ),
+    (
+        "AM, the year first",
+        "t,P\n2026-06-21 10:00 AM,1\n2026-06-21 11:00 AM,2\n",
+        {},
+        "time_format = %Y-%m-%d %I:%M %p",
+    ),
+    ("per kWp", "t,yield kWh/kWp\n2026-06-21T10:00Z,2\n2026-06-21T11:00Z,1\n", {}, "is in kWh/kWp, which is no power"),
     ("kVA", "time,S (kVA)\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "says kva; give unit"),
     (
         "OBIS codes in turns",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pvsim.errors import ConfigError, IdError, PvsimError
+from pvsim.errors import ConfigError, IdError, PvsimError, UsageError
 from pvsim.row import HEADER
 from pvsim.tools import main, sample
 
@@ -100,16 +100,16 @@ def test_interval(run: Run) -> None:
     "arguments,error",
     [
         (["a/b", "--from", "1", "--to", "2"], IdError),
-        (["a", "--from", "2", "--to", "2"], ConfigError),
+        (["a", "--from", "2", "--to", "2"], UsageError),
         (["a", "--from", "1", "--to", "2", "--simulation-file", "/nowhere"], ConfigError),
-        (["a", "--from", "1", "--to", "9999999999", "--plot", "x.png"], ConfigError),
+        (["a", "--from", "1", "--to", "9999999999", "--plot", "x.png"], UsageError),
     ],
 )
 def test_bad_input(run: Run, arguments: list[str], error: type[PvsimError]) -> None:
-    """What cannot be used is a sentence, and exit status 78."""
+    """What cannot be used is a sentence; exit status 2 for the command line, 78 for a file."""
     with pytest.raises(error) as caught:
         run(*arguments)
-    assert caught.value.exit_status == 78
+    assert caught.value.exit_status == (78 if error is ConfigError else 2)
 
 
 def test_plot(run: Run, tmp_path: Path) -> None:

@@ -122,12 +122,14 @@ def _expected(
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     meters: dict[str, dict[date, list[Path]]] = {}
     for path in {path.absolute(): path for path in paths}.values():
-        if _is_missing(path):
-            raise ConfigError(f"{path} does not exist; give day files such as /var/lib/pvsim/Meter_0-*.csv.")
         try:
             meter_id, day = parse_file_name(path.name)
         except ValueError as error:
             raise ConfigError(f"{path}: {error}; give day files.") from None
+        if _is_missing(path):
+            raise ConfigError(
+                f"Cannot read {path}: No such file or directory; give day files such as /var/lib/pvsim/Meter_0-*.csv."
+            )
         meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
     return meters
 
