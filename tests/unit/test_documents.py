@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,55 @@ from pvsim import config, helptext, meter, pv, row, tools
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 UNITS = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "systemd").glob("pvsim*.*"))}
-KEYS = [*config.BROKER, *config.METER, *config.PV]
 PARSERS = {"pvsim": tools.parser(), "pvsim-meter": meter.parser(), "pvsim-pv": pv.parser()}
 
 
-def test_the_readme_tells_of_every_key() -> None:
-    assert {key for key in KEYS if f"`{key}`" not in README} == set()
+@pytest.mark.parametrize("name, keys", [("broker.ini", config.BROKER), ("simulation.ini", [*config.METER, *config.PV])])
+def test_the_installed_file_shows_every_key_with_its_default(name: str, keys: Iterable[str]) -> None:
+    """And so its man page does, which is made of the file."""
+    text = (ROOT / "etc/pvsim" / name).read_text("utf-8")
+    assert {key for key in keys if not re.search(rf"(?m)^#{key} =", text)} == set()
 
 
 def test_the_readme_tells_of_every_unit_and_no_other() -> None:
-    told = {unit.replace("@ID", "@") for unit in re.findall(r"(?m)^\| `(pvsim\S+)`", README)}
+    told = {unit.replace("@ID", "@") for unit in re.findall(r"(?m)^\| `(pvsim\S*\.(?:service|target))`", README)}
     assert told == set(UNITS)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 170
+
+
+def test_the_readme_shows_pictures_that_are_there() -> None:
+    paths = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
+def test_pages_that_documents_name_are_there() -> None:
+    pages = {path.stem for path in (ROOT / "debian/man").glob("*.[1-8]")}
+    assert set(re.findall(r"man (pvsim[\w.-]*\w)", README)) <= pages
+    for path in (ROOT / "debian/man").glob("*.[1-8]"):
+        named = re.findall(r"(?m)^\.Xr (pvsim\S*) \d", path.read_text("utf-8").replace("\\-", "-"))
+        assert set(named) <= pages, path.name
+
+
+def test_the_map_for_those_who_carry_on_is_that_of_the_tree() -> None:
+    """Each room that it names is there, and each room of the package is in it."""
+    rows = [re.findall(r"`(.*?)`", row) for row in re.findall(r"(?m)^\| (`pvsim/.*)$", README)]
+    named: set[Path] = set()
+    for first, *others in rows:
+        room = ROOT / first
+        assert room.exists(), first
+        named.add(room)
+        for word in others:
+            at = ROOT / "pvsim" / word if word.endswith(".py") else room / word
+            is_there = at.exists() or at.with_suffix(".py").exists() or (ROOT / word).exists() or word == "pvsim"
+            assert is_there or not word.isidentifier() or word in ("add_parser", "__init__"), f"{first}: {word}"
+            named.add(at)
+    rooms = [path for path in (ROOT / "pvsim").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    files = [path for path in (ROOT / "pvsim").glob("*.py") if path.stem not in ("__init__", "helptext")]
+    assert {path for path in (*rooms, *files) if path not in named} == set()
 
 
 @pytest.mark.parametrize("command", PARSERS)
