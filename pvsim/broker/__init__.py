@@ -1,14 +1,18 @@
 """The broker, as the services see it. Only this package imports pika, whose errors become ours at its edge."""
 
-from pvsim.broker.connection import Broker, Delivery, Loop, Owner, Turn, back_off
+from pvsim.broker.connection import Broker, Delivery, Owner, Turn, back_off
 from pvsim.broker.live import Copy, LiveLink
-from pvsim.broker.publishing import CONFIRMED, REFUSED, UNROUTABLE
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE
 from pvsim.broker.queues import OTHER_ARGUMENTS, Queue, arguments, rejected_arguments
+from pvsim.broker.transport import Loop
 
 __all__ = [
     "CONFIRMED",
     "OTHER_ARGUMENTS",
     "REFUSED",
+    "REPLACED",
+    "SILENT",
+    "TOO_LARGE",
     "UNROUTABLE",
     "Broker",
     "Copy",

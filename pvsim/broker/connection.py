@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -18,19 +19,22 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import pika
-import pika.adapters.select_connection as select_connection
 
 from pvsim.broker import pika_private, tls
+from pvsim.broker.admission import EMPTY_REFUSALS, MAIN_FAILURES, Admission, Event, State
 from pvsim.broker.counts import Counts
+from pvsim.broker.ledger import SILENT_S, Entry, Kind, Ledger
+from pvsim.broker.marks import Marks
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE, Done
 from pvsim.broker.proof import properties_text
-from pvsim.broker.publishing import SILENT_S, Done, Publisher
-from pvsim.broker.queues import Declare, Delete, Look, Queue, Queues, probe
+from pvsim.broker.publishing import Publisher
+from pvsim.broker.queues import Ask, Declare, Look, Queue, Queues
 from pvsim.broker.settling import Unsettled
-from pvsim.broker.trouble import ACCESS_REFUSED, Trouble, explain
+from pvsim.broker.side import Side
+from pvsim.broker.transport import Loop, connection_parameters
+from pvsim.broker.trouble import ACCESS_REFUSED, INTERNAL_ERROR, Trouble, blocked_reason, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
-from pvsim.foreign import foreign
-from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.broker")
 
@@ -41,40 +45,15 @@ UNENCRYPTED = (
 
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often
-_GOODBYE_S, _REFUSING_S = 1.0, 5.0
+_GOODBYE_S = 1.0
+_HANGS_S = 70.0  # a channel that waits for a queue gives up after a minute
+_RESET_AGAIN_S = 60.0
 _STABLE_S = 3.0  # a connection that does not live longer is one more failed try
-_USER_TIMEOUT_MS = 15_000
-
-
-class Loop:
-    """The event loop of a service: timers, file descriptors, and the broker's connection."""
-
-    def __init__(self) -> None:
-        self.pika = select_connection.IOLoop()
-        self._error: Exception | None = None
-
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call once after `delay_s` seconds."""
-        self.pika.call_later(max(0.0, delay_s), call)
-
-    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
-        """Call whenever the descriptor is readable."""
-        self.pika.add_handler(descriptor, lambda _fd, _events: call(), self.pika.READ)
-
-    def run(self) -> None:
-        """Work until `stop`, or until what is called raises an error."""
-        self.pika.start()
-        if self._error:
-            raise self._error
-
-    def fail(self, error: Exception) -> None:
-        """Make `run` raise this error."""
-        self._error = error
-        self.stop()
-
-    def stop(self) -> None:
-        """Make `run` return."""
-        self.pika.stop()
+_CHANNELS = 3  # at least: for publishing, for consuming, and for what is asked
+_ASKED_AT_ONCE = 64  # queues to be consumed
+_TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
+_FEW_CHANNELS = "it allows {} channels a connection, and {} are needed; raise channel_max in rabbitmq.conf"
+_EVENTS = {CONFIRMED: Event.CONFIRMED, REPLACED: Event.CONFIRMED, UNROUTABLE: Event.RETURNED, SILENT: Event.SILENT}
 
 
 class Owner(Protocol):
@@ -94,6 +73,9 @@ class Owner(Protocol):
 
     def on_forbidden(self, queue: str) -> None:
         """A queue may not be consumed; to have asked for it costs the connection."""
+
+    def on_silent(self, queues: Sequence[str]) -> None:
+        """The first of these does not answer that it is consumed, and holds up the others; it costs the connection."""
 
 
 class Delivery(NamedTuple):
@@ -153,26 +135,33 @@ class Broker:
         self._turn = Turn(settings.addresses, random.random())
         self.address = self._turn.address
         self.is_up = False
-        self.blocked = ""
+        self._blocked = self._told_blocked = ""
         self.trouble = f"connecting to the broker at {self.address}"
         self._logged: dict[Address, str] = {}
         self._is_warned = False  # that the connection is not encrypted
         self._is_flapping = False  # the last connections lived no longer than a moment
-        self._loop = loop
+        self.loop = loop
         self._owner = owner
         self._up_since = 0.0
         self._is_dropping = False
         self._connection: Any = None
         self._closed: Callable[[], None] | None = None
         self.counts = Counts()
-        self._publisher = Publisher(self.counts)
+        self.ledger = Ledger()
+        self.admission = Admission(settings.virtual_host)
+        self.marks = Marks(self)
+        self.heeds_marks = False  # as meters do
+        self._side = Side(self)
+        self._publisher = Publisher(self)
         self._queues = Queues(self)
+        self._largest_bytes = 0  # what the broker takes in a message, once it has told
+        self._reset_s = 0.0
         self._consumer: Any = None
         self._prefetch = 1
         self._tags: dict[str, str] = {}
         self._unsettled = Unsettled()
-        self._asked: deque[str] = deque()  # the queues whose consuming the broker has not answered yet
-        self._asked_s = 0.0
+        self._asked: dict[str, Entry] = {}  # the queues whose consuming the broker has not answered yet
+        self._to_ask: deque[str] = deque()
 
     @property
     def state(self) -> str:
@@ -181,7 +170,16 @@ class Broker:
             return self.trouble
         if self.blocked:
             return f"the broker at {self.address} takes nothing now: {self.blocked}"
-        return self._queues.trouble or f"connected to {self.address}"
+        now_s = time.monotonic()
+        trouble = self.admission.trouble(now_s) or self.ledger.trouble(now_s)
+        if trouble.startswith("cannot"):
+            return trouble
+        return f"connected to {self.address}{'; ' if trouble else ''}{trouble}"
+
+    @property
+    def blocked(self) -> str:
+        """Why the broker takes no messages now, or nothing."""
+        return self._blocked or self._side.blocked
 
     @property
     def can_publish(self) -> bool:
@@ -197,7 +195,7 @@ class Broker:
         """Close the connection for good, then call `done`."""
         self._closed = done
         if self._connection and self._connection.is_open:
-            self._loop.later(_GOODBYE_S, done)
+            self.loop.later(_GOODBYE_S, done)
             self._connection.close()
         else:  # pika chokes on closing what is not open yet
             done()
@@ -210,16 +208,38 @@ class Broker:
         """Make sure that a durable queue exists, if with other arguments."""
         self._queues.add(Declare(queue, args, done))
 
-    def delete(self, queue: str, done: Callable[[], None]) -> None:
-        """Delete a queue and what it holds."""
-        self._queues.add(Delete(queue, done))
+    def declare_marked(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
+        """The same by somebody who is not its meter, for a queue that is not there: it is marked (see marks.py)."""
+        self.marks.declare(queue, args, done)
+
+    def ask(self, request: Ask) -> None:
+        """Ask anything else."""
+        self._queues.add(request)
+
+    def works(self, queue: str) -> bool:
+        """Whether a queue has answered, so that messages can be sent to it as fast as they come."""
+        return self.admission.works(queue) or self._side.is_refused
+
+    def prove(self, queue: str, ready: Callable[[], None]) -> None:
+        """Call `ready` when it is the turn of a queue that does not work (yet): one message may be published then."""
+        self._side.prove(queue, ready)
+
+    def mend(self, queue: str) -> str:
+        """What a person can do about a queue that does not answer."""
+        return self.admission.mend(queue)
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Done) -> None:
-        """Publish a persistent message; `done` is told CONFIRMED, REFUSED (queue full) or UNROUTABLE (gone)."""
-        self._publisher.publish(queue, body, pika.BasicProperties(content_type, delivery_mode=2), done)
+        """Publish a persistent message; `done` is told how it ends (see outcome.py)."""
+        self._publish(queue, body, pika.BasicProperties(content_type, delivery_mode=2), done)
 
-    def set_aside(self, delivery: Delivery, reason: str, time_text: str, done: Done) -> None:
-        """Publish a message that is no reading to the queue REJECTED: its body, and the rest as data in our headers."""
+    def _publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
+        if 0 < self._largest_bytes < len(body):
+            self.later(0, partial(done, TOO_LARGE))
+        elif not self._side.publish(queue, body, properties, done):
+            self._publisher.publish(queue, body, properties, done)
+
+    def set_aside(self, queue: str, delivery: Delivery, reason: str, time_text: str, done: Done) -> None:
+        """Publish a message that is no reading to a queue for such, whole, with why and when."""
         headers = {
             "x-pvsim-queue": delivery.queue,
             "x-pvsim-reason": reason,
@@ -227,42 +247,42 @@ class Broker:
             "x-pvsim-properties": properties_text(delivery.properties),
         }
         properties = pika.BasicProperties(headers=headers, delivery_mode=2)
-        self._publisher.publish(REJECTED, delivery.body, properties, done)
+        self._publish(queue, delivery.body, properties, done)
 
     def consume(self, queue: str) -> None:
         """Have the messages of a queue delivered to the owner."""
-        self._tags[queue] = self._consumer.basic_consume(
-            queue, partial(self._on_message, queue), callback=self._on_consuming
-        )
-        if not self._asked:
-            self._asked_s = time.monotonic()
-        self._asked.append(queue)
+        self._to_ask.append(queue)
+        self._ask_to_consume()
 
-    def _on_consuming(self, _frame: Any) -> None:
-        self._asked.popleft()
-        self._asked_s = time.monotonic()
+    def _ask_to_consume(self) -> None:
+        while self._to_ask and len(self._asked) < _ASKED_AT_ONCE:
+            queue = self._to_ask.popleft()
+            self._tags[queue] = self._consumer.basic_consume(
+                queue, partial(self._on_message, queue), callback=partial(self._on_consuming, queue)
+            )
+            self._asked[queue] = self.ledger.open(Kind.CONSUME, queue, time.monotonic(), self._on_consume_late)
+
+    def _on_consuming(self, queue: str, _frame: Any) -> None:
+        if entry := self._asked.pop(queue, None):
+            self.ledger.close(entry, time.monotonic())
+        self._ask_to_consume()
+
+    def _on_consume_late(self) -> None:
+        if self._asked:
+            queue = next(iter(self._asked))
+            self._owner.on_silent([*self._asked, *self._to_ask])
+            self.reset(f"the queue {queue} does not answer")
 
     def consumes(self, queue: str) -> bool:
         """Whether the broker has answered that it delivers the messages of a queue."""
         return queue in self._tags and queue not in self._asked
 
     def probe(self, queue: str, done: Callable[[str], None]) -> None:
-        """Ask whether a queue answers a consumer, on a channel of its own: one that does not holds up its channel.
+        """Ask whether a queue answers a consumer, beside the main connection.
 
         `done` is told nothing, or why the broker refuses.
         """
-        self.open_channel(partial(probe, queue, self.settings, done))
-
-    @property
-    def silent_queue(self) -> str:
-        """The queue that does not answer that it is consumed, and so holds up those behind it; or nothing."""
-        is_silent = self._asked and time.monotonic() - self._asked_s > SILENT_S
-        return self._asked[0] if is_silent else ""
-
-    @property
-    def publishes_in_vain(self) -> bool:
-        """Whether nothing of what was published was answered for long, though the broker takes messages."""
-        return self.can_publish and self._publisher.is_silent
+        self._side.probe(queue, done)
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last has come. What is given back then keeps its order."""
@@ -287,7 +307,7 @@ class Broker:
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call after a while, if this connection still stands then."""
-        self._loop.later(delay_s, partial(self._call, self._connection, call))
+        self.loop.later(delay_s, partial(self._call, self._connection, call))
 
     def _call(self, connection: Any, call: Callable[[], None]) -> None:
         if self.is_up and connection is self._connection:
@@ -308,7 +328,7 @@ class Broker:
             self._on_lost(None, error)
             return
         self._connection = pika_private.Connection(
-            self._loop,
+            self.loop,
             parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_lost,
@@ -323,6 +343,11 @@ class Broker:
 
     def _on_open(self, connection: Any) -> None:
         self._warn_of_eavesdroppers(connection)
+        channels = connection.params.channel_max or 2**16 - 1
+        if channels < _CHANNELS:
+            self._drop(BrokerError(_FEW_CHANNELS.format(channels, _CHANNELS)))
+            return
+        self._queues.open(channels - _CHANNELS + 1)
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_publisher_open)
@@ -344,37 +369,103 @@ class Broker:
             self.later(_STABLE_S, self._log_up)
         else:
             self._log_up()
-        if len(self.settings.addresses) > 1:
-            self.later(1, self._watch_node)
-        self._owner.on_up()
+        self.later(1, self._watch)
+        if self.heeds_marks:
+            self.marks.look(self._owner.on_up)
+        else:
+            self._owner.on_up()
 
     def _log_up(self) -> None:
         log.info("Connected to the broker at %s.", self.address)
 
-    # Where there are several nodes, the one that we are connected to may be the trouble. One that is cut off from its
-    # cluster confirms nothing, and does not know it yet. And a channel that was opened right after another node had
-    # failed may refuse messages to a queue for ever, because it has remembered the leader that is gone (3.10).
+    # --- what has no answer, and what refuses
 
-    def _watch_node(self) -> None:
-        if self.publishes_in_vain:
+    def _watch(self) -> None:
+        """Where there are several nodes, the one that we are connected to may be the trouble.
+
+        One that is cut off from its cluster answers nothing, and does not know it yet.
+        """
+        now_s = time.monotonic()
+        self.ledger.check(now_s)
+        self.admission.tick(now_s)
+        self._side.tick(now_s)
+        if self.heeds_marks:
+            self.admission.forget_quiet(now_s)
+            self.marks.tick(now_s)
+        is_alone = len(self.settings.addresses) > 1 and self.ledger.silent_s(now_s) > SILENT_S
+        if is_alone or (not self.blocked and self._publisher.silent_s(now_s) > _HANGS_S):
             self.reset("it confirms nothing")
-        elif queue := self._publisher.refusing(_REFUSING_S):
-            self.look(queue, partial(self._on_refusing, queue))
-        self.later(1, self._watch_node)
+        self.later(1, self._watch)
 
-    def _on_refusing(self, queue: str, found: Queue | None) -> None:
-        self._publisher.refused_s[queue] = time.monotonic()
-        if found and found.messages < self.settings.max_queue_length:
-            self._publisher.suspects.add(queue)
+    def on_answer(self, queue: str, outcome: str, done: Done | None, *, is_main: bool) -> None:
+        """A message has its answer, or has had none for too long."""
+        if outcome == REFUSED:
+            self._on_refused(queue, done, is_main)
+            return
+        if outcome == CONFIRMED and is_main:
+            self.admission.confirmed_s[queue] = time.monotonic()
+        if outcome == REPLACED:
+            self.marks.heed(queue)
+        if outcome != CONFIRMED or not self.admission.works(queue):
+            if outcome == SILENT and is_main:
+                self._on_main_failure(queue)
+            self.admission.note(queue, _EVENTS[outcome], time.monotonic())
+        if done:
+            done(outcome)
+
+    def _on_refused(self, queue: str, done: Done | None, is_main: bool) -> None:
+        self.counts.refused += 1
+        count = self.admission.note_refusal(queue)
+        if count in (1, EMPTY_REFUSALS) or count % 16 == 0:
+            self.look(queue, partial(self._on_refusal_looked, queue, done, is_main, count))
+        elif done:
+            done(SILENT if self.admission.state(queue) is State.STUCK else REFUSED)
+
+    def _on_refusal_looked(self, queue: str, done: Done | None, is_main: bool, count: int, found: Queue | None) -> None:
+        is_empty = found is not None and not found.messages and not found.consumers
+        is_stuck = is_empty and (count >= EMPTY_REFUSALS or self.admission.state(queue) is State.STUCK)
+        self.admission.note(queue, Event.EMPTY if is_stuck else Event.REFUSED, time.monotonic())
+        if is_main and found and not found.messages:
+            self._on_main_failure(queue)
+        if done:
+            done(SILENT if is_stuck else REFUSED)
+
+    def _on_main_failure(self, queue: str) -> None:
+        """A queue fails that has answered beside the main connection, again and again.
+
+        A channel that was opened right after another node had failed may refuse messages to a queue for ever, because
+        it has remembered the leader that is gone (3.10).
+        """
+        now_s = time.monotonic()
+        if self.admission.note_main_failure(queue) < MAIN_FAILURES or now_s - self._reset_s < _RESET_AGAIN_S:
+            return
+        if len(self.settings.addresses) > 1:
+            self._reset_s = now_s
             self.reset(f"it refuses messages to {queue}, which has room")
+
+    def on_publish_refused(self, queue: str, reason: Exception, done: Done | None) -> None:
+        """The broker has closed the channel of a message."""
+        if self._note_size(reason):
+            self.admission.note(queue, Event.LOST, time.monotonic())
+            if done:
+                done(TOO_LARGE)
+        else:
+            self._drop(reason)
+
+    def _note_size(self, reason: Exception) -> bool:
+        match = _TOO_LARGE.search(getattr(reason, "reply_text", ""))
+        if match:
+            self._largest_bytes = int(match[1])
+        return bool(match)
 
     def _on_consumer_closed(self, channel: Any, reason: Exception) -> None:
         if self._asked and getattr(reason, "reply_code", 0) == ACCESS_REFUSED:
-            self._owner.on_forbidden(self._asked[0])
+            self._owner.on_forbidden(next(iter(self._asked)))
         self._on_channel_closed(channel, reason)
 
     def _on_channel_closed(self, _channel: Any, reason: Exception) -> None:
         """Whatever closes one of these channels, a new connection puts everything right."""
+        self._note_size(reason)
         self._drop(reason)
 
     def reset(self, reason: str) -> None:
@@ -396,12 +487,19 @@ class Broker:
             self._owner.on_cancelled(queue)
 
     def _on_lost(self, connection: Any, reason: Exception) -> None:
-        self.is_up, self._is_dropping, self.blocked = False, False, ""
+        self.is_up, self._is_dropping, self._blocked = False, False, ""
+        if self._asked and getattr(reason, "reply_code", 0) == INTERNAL_ERROR:
+            self._owner.on_silent([*self._asked, *self._to_ask])
+        self._side.close()
         self._publisher.clear()
         self._queues.clear()
         self._tags.clear()
         self._unsettled.clear()
         self._asked.clear()
+        self._to_ask.clear()
+        self.ledger.clear()
+        self.admission.lost(time.monotonic())
+        self.marks.clear()
         if self._closed:
             self._closed()
             return
@@ -421,40 +519,29 @@ class Broker:
         if trouble.sentence != self._logged.get(self.address):
             log.warning("%s Trying again until it works.", trouble.sentence)
             self._logged[self.address] = trouble.sentence
-        self._loop.later(wait_s, self._connect)
+        self.loop.later(wait_s, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.blocked = foreign(frame.method.reason) or "it does not say why"
-        log.warning("The broker at %s takes nothing now: %s.", self.address, self.blocked)
+        self._blocked = blocked_reason(frame)
+        self.on_blocked_changed()
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
-        self.blocked = ""
-        log.info("The broker at %s takes messages again.", self.address)
+        self._blocked = ""
+        self.on_blocked_changed()
+
+    def on_blocked_changed(self) -> None:
+        """One of the connections is blocked, or is not any more."""
+        if self.blocked == self._told_blocked:
+            return
+        if self.blocked:
+            self.ledger.hold()
+            log.warning("The broker at %s takes nothing now: %s.", self.address, self.blocked)
+        elif self.is_up:
+            self.ledger.release(time.monotonic())
+            log.info("The broker at %s takes messages again.", self.address)
+        self._told_blocked = self.blocked
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self.counts.received_bytes += len(body)
         self._unsettled.add(method.delivery_tag)
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))
-
-
-def connection_parameters(settings: BrokerSettings, address: Address) -> Any:
-    return pika.ConnectionParameters(
-        host=address.host,
-        port=address.port,
-        virtual_host=settings.virtual_host,
-        credentials=_credentials(settings),
-        ssl_options=pika.SSLOptions(tls.context(settings), tls.server_name(address)) if settings.tls else None,
-        heartbeat=settings.heartbeat_s,
-        connection_attempts=1,
-        socket_timeout=settings.connect_timeout_s,
-        stack_timeout=settings.connect_timeout_s,
-        client_properties={"product": "pvsim"},
-        # A host that vanishes answers nothing: unacknowledged bytes tell sooner than a missed heartbeat.
-        tcp_options={"TCP_KEEPIDLE": 10, "TCP_USER_TIMEOUT": _USER_TIMEOUT_MS},
-    )
-
-
-def _credentials(settings: BrokerSettings) -> Any:
-    if settings.external:
-        return pika.credentials.ExternalCredentials()
-    return pika.PlainCredentials(settings.username, settings.password, erase_on_connect=True)

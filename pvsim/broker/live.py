@@ -19,7 +19,8 @@ import pika
 import pika.frame
 
 from pvsim.broker import pika_private
-from pvsim.broker.connection import Loop, back_off, connection_parameters
+from pvsim.broker.connection import back_off
+from pvsim.broker.transport import Loop, connection_parameters
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError

@@ -18,7 +18,7 @@ import pika.frame
 from pvsim.errors import BrokerError
 
 if TYPE_CHECKING:
-    from pvsim.broker.connection import Loop
+    from pvsim.broker.transport import Loop
 
 MOST_FRAME_BYTES = 2**17  # what pika asks for, and so the most that a broker may send (AMQP 0-9-1, section 4.2.3)
 MOST_BODY_BYTES = 128 * 2**20  # what RabbitMQ takes as shipped (max_message_size of 3.x; 4.x takes 16 MiB)

@@ -1,86 +1,94 @@
-"""Publishing with confirms."""
+"""Publishing with confirms, on the main connection."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika
 
-from pvsim.broker.counts import Counts
+from pvsim.broker.ledger import Entry, Kind
+from pvsim.broker.outcome import CONFIRMED, REFUSED, SILENT, UNROUTABLE, Done
 
-CONFIRMED, REFUSED, UNROUTABLE = "confirmed", "refused", "unroutable"
-SILENT_S = 10.0  # a broker that answers nothing for so long does not work
+if TYPE_CHECKING:
+    from pvsim.broker.connection import Broker
 
-Done = Callable[[str], None]
+
+class Waiting(NamedTuple):
+    """A message without an answer."""
+
+    queue: str
+    done: Done
+    entry: Entry
 
 
 class Publisher:
     """Publishes on a channel in confirm mode, and matches the answers to what they answer."""
 
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._channel: Any = None
-        self.suspects: set[str] = set()  # queues that have refused with room, until they confirm again
         self.clear()
 
     def clear(self) -> None:
-        self.refused_s: dict[str, float] = {}  # queues that refuse, and since when
+        """Nothing is under way."""
         self._published = 0
         self._answered_s = 0.0
-        self._waiting: dict[int, tuple[str, Done]] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._late: dict[int, str] = {}  # the queues of those for which nobody waits any more
         self._unroutable: set[int] = set()
 
-    def open(self, channel: Any, ready: Callable[[], None]) -> None:
+    def open(self, channel: Any, ready: Any) -> None:
+        """Publish on this channel from now on."""
         self.clear()
         self._channel = channel
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_answer, callback=lambda _: ready())
 
-    @property
-    def is_silent(self) -> bool:
-        return bool(self._waiting) and time.monotonic() - self._answered_s > SILENT_S
+    def silent_s(self, now_s: float) -> float:
+        """For how long nothing was answered, though something was sent."""
+        return now_s - self._answered_s if self._waiting or self._late else 0.0
 
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
-        if not self._waiting:
-            self._answered_s = time.monotonic()
+        """Publish; `done` is told how it ends."""
+        now_s = time.monotonic()
+        if not self._waiting and not self._late:
+            self._answered_s = now_s
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
-        self._counts.published_bytes += len(body)
-        self._waiting[self._published] = (queue, done)
+        self._broker.counts.published_bytes += len(body)
+        entry = self._broker.ledger.open(Kind.PUBLISH, queue, now_s, partial(self._on_late, self._published))
+        self._waiting[self._published] = Waiting(queue, done, entry)
+
+    def _on_late(self, tag: int) -> None:
+        queue, done, _ = self._waiting.pop(tag)
+        self._late[tag] = queue
+        self._broker.on_answer(queue, SILENT, done, is_main=True)
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """A queue is gone. What is returned has no tag: every message to that queue counts as returned."""
-        self._unroutable |= {tag for tag, (queue, _) in self._waiting.items() if queue == method.routing_key}
+        self._unroutable |= {tag for tag, waiting in self._waiting.items() if waiting.queue == method.routing_key}
 
     def _on_answer(self, frame: Any) -> None:
         answer = frame.method
         self._answered_s = time.monotonic()
         outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
         for tag in self._answered(answer.delivery_tag, answer.multiple):
-            queue, done = self._waiting.pop(tag)
-            self._note(queue, outcome)
-            if tag in self._unroutable:
-                self._unroutable.discard(tag)
-                done(UNROUTABLE)
-            else:
-                done(outcome)
+            queue, done, entry = self._waiting.pop(tag)
+            self._broker.ledger.close(entry, self._answered_s)
+            is_gone = tag in self._unroutable
+            self._unroutable.discard(tag)
+            self._broker.on_answer(queue, UNROUTABLE if is_gone else outcome, done, is_main=True)
+        if self._late:
+            self._answer_late(answer.delivery_tag, answer.multiple, outcome)
 
-    def _note(self, queue: str, outcome: str) -> None:
-        if outcome == REFUSED:
-            self._counts.refused += 1
-            self.refused_s.setdefault(queue, time.monotonic())
-        else:
-            self.refused_s.pop(queue, None)
-            self.suspects.discard(queue)
-
-    def refusing(self, seconds: float) -> str:
-        """A queue that has refused for so long, and not been found out to do so with room; or nothing."""
-        before_s = time.monotonic() - seconds
-        long = (queue for queue, since_s in self.refused_s.items() if since_s < before_s)
-        return next((queue for queue in long if queue not in self.suspects), "")
+    def _answer_late(self, tag: int, multiple: bool, outcome: str) -> None:
+        for late in [late for late in self._late if late == tag or (multiple and late < tag)]:
+            queue = self._late.pop(late)
+            if outcome == CONFIRMED:
+                self._broker.on_answer(queue, CONFIRMED, None, is_main=True)
 
     def _answered(self, tag: int, multiple: bool) -> list[int]:
         if multiple:

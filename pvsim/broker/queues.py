@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika.exceptions as errors
 
+from pvsim.broker.admission import Event, State
+from pvsim.broker.ledger import Entry, Kind
 from pvsim.broker.trouble import NOT_FOUND, PRECONDITION_FAILED, refusal
 from pvsim.config import BrokerSettings
 from pvsim.foreign import foreign
@@ -62,6 +65,10 @@ class Look(NamedTuple):
     queue: str
     done: Callable[[Queue | None], None]
 
+    @property
+    def kind(self) -> Kind:
+        return Kind.LOOK
+
     def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
         channel.queue_declare(self.queue, passive=True, callback=answered)
 
@@ -79,33 +86,43 @@ class Declare(NamedTuple):
     arguments: dict[str, Any]
     done: Callable[[Queue], None]
 
+    @property
+    def kind(self) -> Kind:
+        return Kind.DECLARE
+
     def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
         channel.queue_declare(self.queue, durable=True, arguments=self.arguments, callback=answered)
 
     def succeed(self, answer: Any) -> None:
         self.done(Queue(answer.message_count, answer.consumer_count))
 
-    def fail(self, code: int, text: str) -> bool:
-        if code == PRECONDITION_FAILED:
-            self.done(Queue(0, 0, text))
-        return code == PRECONDITION_FAILED
-
-
-class Delete(NamedTuple):
-    queue: str
-    done: Callable[[], None]
-
-    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
-        channel.queue_delete(self.queue, callback=answered)
-
-    def succeed(self, _answer: Any) -> None:
-        self.done()
-
     def fail(self, _code: int, _text: str) -> bool:
         return False
 
 
-Request = Look | Declare | Delete
+class Ask(NamedTuple):
+    """Anything else; `done` is told whether the broker has done it."""
+
+    queue: str
+    call: Callable[[Any, Callable[[Any], None]], object]
+    done: Callable[[bool], None]
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.DECLARE
+
+    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
+        self.call(channel, answered)
+
+    def succeed(self, _answer: Any) -> None:
+        self.done(True)
+
+    def fail(self, _code: int, _text: str) -> bool:
+        self.done(False)
+        return True
+
+
+Request = Look | Declare | Ask
 
 
 class Queues:
@@ -117,18 +134,12 @@ class Queues:
 
     def clear(self) -> None:
         """What was asked on a connection that is lost is asked no more."""
-        self._refused: dict[str, str] = {}  # queues, and why they cannot be used
         self._requests: deque[Request] = deque()
-        self._idle = [_Asker(self) for _ in range(AT_ONCE)]
+        self._idle: list[_Asker] = []
 
-    @property
-    def trouble(self) -> str:
-        """The queues that cannot be used, and why the first of them; or nothing."""
-        if not self._refused:
-            return ""
-        queue, why = next(iter(self._refused.items()))
-        more = f" and {len(self._refused) - 1} more" if len(self._refused) > 1 else ""
-        return f"cannot use the queue {queue}{more} at {self.broker.address}: {why}"
+    def open(self, most: int) -> None:
+        """Ask so many at a time."""
+        self._idle = [_Asker(self) for _ in range(min(most, AT_ONCE))]
 
     def add(self, request: Request) -> None:
         """Ask as soon as it goes."""
@@ -147,18 +158,35 @@ class Queues:
 
     def on_answer(self, request: Request, answer: Any) -> None:
         """The broker has done what was asked."""
-        if self._refused.pop(request.queue, None) and not self._refused:
-            log.info("All queues can be used again.")
+        admission = self.broker.admission
+        if admission.state(request.queue) is State.DENIED:
+            admission.note(request.queue, Event.DECLARED, time.monotonic())
+            if not admission.has_denied:
+                log.info("All queues can be used again.")
         request.succeed(answer)
 
     def on_refusal(self, request: Request, reason: Exception) -> None:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
-        if request.fail(getattr(reason, "reply_code", 0), foreign(getattr(reason, "reply_text", reason))):
-            return
-        is_first = not self._refused
-        self._refused[request.queue] = refusal(reason, self.broker.settings)
+        code, text = getattr(reason, "reply_code", 0), foreign(getattr(reason, "reply_text", reason))
+        if isinstance(request, Declare) and code == PRECONDITION_FAILED:
+            self._requests.appendleft(Look(request.queue, partial(self._on_conflict, request, reason)))
+        elif not request.fail(code, text):
+            self._deny(request, reason)
+
+    def _on_conflict(self, request: Declare, reason: Exception, found: Queue | None) -> None:
+        """406 is told for other arguments, and for limits too: what counts is whether the queue is there."""
+        if found:
+            request.done(found._replace(other_arguments=foreign(getattr(reason, "reply_text", reason))))
+        else:
+            self._deny(request, reason)
+
+    def _deny(self, request: Request, reason: Exception) -> None:
+        admission = self.broker.admission
+        is_first = not admission.has_denied
+        why = f" at {self.broker.address}: {refusal(reason, self.broker.settings)}"
+        admission.note(request.queue, Event.DENIED, time.monotonic(), why)
         if is_first:
-            log.warning("C%s Trying again every %.0f s.", self.trouble[1:], _TRY_AGAIN_S)
+            log.warning("Cannot use the queue %s%s Trying again every %.0f s.", request.queue, why, _TRY_AGAIN_S)
         self.broker.later(_TRY_AGAIN_S, partial(self.add, request))
 
 
@@ -169,11 +197,15 @@ class _Asker:
         self._queues = queues
         self._channel: Any = None
         self._request: Request | None = None
+        self._entry: Entry | None = None
 
     def ask(self, request: Request) -> None:
         self._request = request
+        if self._entry is None:
+            self._entry = self._queues.broker.ledger.open(request.kind, request.queue, time.monotonic())
         if self._channel is None:
-            self._queues.broker.open_channel(self._on_open)
+            broker = self._queues.broker  # pika counts a channel until those who wait for its end are told
+            broker.later(0, partial(broker.open_channel, self._on_open))
         else:
             request.ask(self._channel, self._on_answer)
 
@@ -194,19 +226,8 @@ class _Asker:
     def _end(self, tell: Callable[[Request], None]) -> None:
         if request := self._request:  # or else the broker has closed an idle channel
             self._request = None
+            if self._entry:
+                self._queues.broker.ledger.close(self._entry, time.monotonic())
+                self._entry = None
             tell(request)
             self._queues.on_idle(self)
-
-
-def probe(queue: str, settings: BrokerSettings, done: Callable[[str], None], channel: Any) -> None:
-    """Consume a queue on this channel for a moment; `done` is told nothing, or why the broker refuses."""
-
-    def on_closed(_channel: Any, reason: Exception) -> None:
-        if isinstance(reason, errors.ChannelClosedByClient):
-            done("")
-        elif isinstance(reason, errors.ChannelClosed):  # or else the connection is lost, and everything with it
-            done(refusal(reason, settings))
-
-    channel.add_on_close_callback(on_closed)
-    channel.basic_qos(prefetch_count=1)
-    channel.basic_consume(queue, lambda *_: None, callback=lambda _: channel.close())

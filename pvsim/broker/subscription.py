@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from pvsim.broker import pika_private
-from pvsim.broker.connection import connection_parameters
 from pvsim.broker.live import EXCHANGE
+from pvsim.broker.transport import connection_parameters
 from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError

@@ -12,8 +12,8 @@ import pika
 import pika.exceptions as errors
 
 from pvsim.broker import pika_private
-from pvsim.broker.connection import connection_parameters
 from pvsim.broker.queues import arguments
+from pvsim.broker.transport import connection_parameters
 from pvsim.broker.trouble import USE, Trouble, explain
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError
@@ -41,7 +41,7 @@ class Trial:
             self._channel = self._connection.channel()
         except Exception as error:  # pika raises whatever comes up in the socket, too
             raise self._error(error, "") from None
-        properties = pika_private.server_properties(self._connection)
+        properties = self._connection._impl.server_properties or {}
         return " ".join(foreign(properties.get(name, ""), 80) for name in ("product", "version")).strip()
 
     def declare(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pika.adapters.utils.connection_workflow as workflow
 import pika.exceptions as errors
@@ -16,7 +17,8 @@ from pvsim.errors import BrokerError, ConfigError
 from pvsim.foreign import foreign
 
 NAME, TCP, TLS, AMQP, LOGIN, VIRTUAL_HOST, USE = "name", "TCP", "TLS", "AMQP", "login", "virtual host", "use"
-ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406  # AMQP 0-9-1, section 1.2
+ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, INTERNAL_ERROR = 403, 404, 406, 541  # AMQP 0-9-1, section 1.2
+_NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETDOWN}
 _TLS_REASON = re.compile(r"\[SSL: (\w+)")
 
 
@@ -127,11 +129,22 @@ def refusal(reason: Exception, settings: BrokerSettings) -> str:
     return f"{text}."
 
 
+def blocked_reason(frame: Any) -> str:
+    """Why a broker takes nothing now (connection.blocked)."""
+    return foreign(frame.method.reason) or "it does not say why"
+
+
 def _cause(reason: BaseException) -> BaseException:
     """The innermost of the errors that pika wraps into each other; of several addresses, the most telling one."""
     several = [_cause(each) for each in getattr(reason, "exceptions", None) or []]
     inner = several or [
         _cause(each) for each in (getattr(reason, "exception", None), *reason.args) if isinstance(each, BaseException)
     ]
-    telling = [each for each in inner if not isinstance(each, ConnectionRefusedError)]
-    return (telling or inner or [reason])[-1]
+    return max(inner or [reason], key=_telling)
+
+
+def _telling(cause: BaseException) -> int:
+    """How much a reason says of the broker: one that answers more than one that refuses, and that than no way to it."""
+    if isinstance(cause, OSError) and cause.errno in _NO_WAY:
+        return 0
+    return 1 if isinstance(cause, ConnectionRefusedError) else 2

@@ -34,7 +34,7 @@ class Track:
     """The progress of one meter; instants are ns since the epoch.
 
     confirmed_ns: every reading up to this instant is confirmed by the broker (or was never to be made);
-    settled_ns: so long confirmed that a broker that is killed does not forget it any more;
+    settled_ns: confirmed for some seconds, so that a broker that is killed does not forget it any more;
     declared_ns: where the meter was when its queue was declared, and so the oldest that the queue can hold;
     sent_ns: the last instant that may have been sent, confirmed or not;
     made_with: what its readings come from, None if nobody knows;
@@ -89,7 +89,7 @@ class Track:
         self.confirmed_ns = instant_ns
 
     def settle(self) -> None:
-        """To be called every 30 s: what was confirmed at the last call, and still is, is settled."""
+        """To be called every 5 s: what was confirmed at the last call, and still is, is settled."""
         self.settled_ns, self.mark_ns = self.mark_ns, self.confirmed_ns
 
     def go_back(self) -> None:
@@ -99,10 +99,6 @@ class Track:
     def queue_lost(self) -> None:
         """The queue is gone, and all that it held with it."""
         self._rewind(self.declared_ns)
-
-    def is_young(self) -> bool:
-        """Whether nothing was settled since the queue was declared: all that it can hold would be sent again."""
-        return max(self.settled_ns, self.floor_ns) <= self.declared_ns
 
     def skip_to(self, instant_ns: int) -> None:
         """Readings up to `instant_ns` are not wanted."""

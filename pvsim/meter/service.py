@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pvsim.meter")
 
-SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 30.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
+SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 5.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
 EARLY_S = 0.0012  # before a reading is due
 AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
@@ -40,6 +40,7 @@ class Service:
         self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
+        self._broker.heeds_marks = True
         self._timeline = options.timeline
         self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
         meters = [
@@ -100,6 +101,9 @@ class Service:
         """A meter consumes nothing."""
 
     def on_forbidden(self, queue: str) -> None:
+        """A meter consumes nothing."""
+
+    def on_silent(self, queues: Sequence[str]) -> None:
         """A meter consumes nothing."""
 
     # --- time

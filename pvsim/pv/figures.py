@@ -39,7 +39,7 @@ class PvFigures(Figures):
         self.set_aside.value = set_aside.count
         queues, files = intake.troubles, recorder.troubles
         self.waiting.values |= {STANDBY: intake.standby, QUEUE: len(queues), FILE: len(files)}
-        self.troubles = queues + files
+        self.troubles = queues + files + ([set_aside.trouble] if set_aside.trouble else [])
 
     def status(self, name: str) -> str:
         """What it says for people; `name`: of the meter, if it is one."""

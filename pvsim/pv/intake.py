@@ -1,14 +1,14 @@
 """Consuming the queues of a PV service, each from asking for it to standby.
 
-A queue is declared the first time. If it is gone later, its meter has to notice that, and declares it: declared by us,
-it would look to the meter as if nothing had been lost. Only if no meter does, we do.
+A queue is declared the first time. If it is gone later, its meter declares it, and only if none does within a minute,
+we do. What we declare has a mark, which tells its meter that what it had confirmed is gone (see broker/marks.py).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from functools import partial
 from itertools import cycle, islice
@@ -110,20 +110,18 @@ class Intake:
         """A queue that may not be consumed."""
         self._sources[queue].is_doubtful = True
 
+    def on_silent(self, queues: Sequence[str]) -> None:
+        """The first of these holds up the others: which of them answer is found out on the side."""
+        for queue in queues:
+            self._sources[queue].is_doubtful = True
+
     def tick(self) -> None:
         """Called every second."""
-        if queue := self._broker.silent_queue:
-            source = self._sources[queue]
-            source.is_doubtful, source.trouble = True, f"the queue {queue} does not answer"
-            self._broker.reset(source.trouble)
         self._look_for_lost_consumers()
 
     def _ask(self, source: Source) -> None:
         source.phase = Phase.ASKED
-        if time.monotonic() >= source.declare_at_s:
-            self._broker.declare(source.queue, self._arguments, partial(self._on_declared, source))
-        else:
-            self._broker.look(source.queue, partial(self._on_looked, source))
+        self._broker.look(source.queue, partial(self._on_looked, source))
 
     def _expect_meter_to_declare(self, source: Source) -> None:
         if source.is_known:
@@ -131,18 +129,19 @@ class Intake:
 
     def _on_looked(self, source: Source, queue: Queue | None) -> None:
         if queue:
-            self._on_declared(source, queue)
-            return
+            self._broker.declare(source.queue, self._arguments, partial(self._on_declared, source))
+        elif time.monotonic() >= source.declare_at_s:
+            self._broker.declare_marked(source.queue, self._arguments, partial(self._on_declared, source))
+        else:
+            self._expect(source)
+
+    def _expect(self, source: Source) -> None:
+        """It is its meter's turn."""
         if source.phase is not Phase.GONE:
             source.phase = Phase.GONE
             log.warning("The queue %s is gone: waiting for its meter to declare it.", source.queue)
-        self._broker.later(LOOK_S, partial(self._look_again, source))
-
-    def _look_again(self, source: Source) -> None:
-        if time.monotonic() >= source.declare_at_s:
-            self._ask(source)
-        else:
-            self._broker.look(source.queue, partial(self._on_looked, source))
+        look = partial(self._broker.look, source.queue, partial(self._on_looked, source))
+        self._broker.later(LOOK_S, look)
 
     def _on_declared(self, source: Source, queue: Queue) -> None:
         if queue.other_arguments:
@@ -159,10 +158,13 @@ class Intake:
 
     def _on_tried(self, source: Source, refusal: str) -> None:
         if refusal:
+            if not self.troubles:
+                log.warning("%s%s.", refusal[0].upper(), refusal[1:].removesuffix("."))
             source.trouble = refusal
             self._broker.later(PROBE_S, partial(self._try, source))
         else:
-            log.info("The queue %s can be consumed again.", source.queue)
+            if source.trouble:
+                log.info("The queue %s can be consumed again.", source.queue)
             source.is_doubtful, source.trouble = False, ""
             self._ask(source)
 

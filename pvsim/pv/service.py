@@ -97,6 +97,10 @@ class Service:
         """A queue that may not be consumed."""
         self._intake.on_forbidden(queue)
 
+    def on_silent(self, queues: Sequence[str]) -> None:
+        """Queues of which the first does not answer that it is consumed."""
+        self._intake.on_silent(queues)
+
     # --- what the recorder tells
 
     def on_rejected(self, delivery: Delivery, reason: str) -> None:

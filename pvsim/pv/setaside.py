@@ -1,49 +1,90 @@
 """What is no reading: moved to the queue REJECTED, whole, with why and when.
 
-Acknowledged where it came from only when it is confirmed there.
+Acknowledged where it came from only when it is confirmed there. If that queue takes nothing (somebody has declared it
+to refuse when it is full, say), messages go to a second one, SPARE: kept back, they would stop the
+readings behind them. From time to time one is tried on the first again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
+from typing import NamedTuple
 
-from pvsim.broker import REFUSED, UNROUTABLE, Broker, Delivery, Queue, rejected_arguments
+from pvsim.broker import CONFIRMED, UNROUTABLE, Broker, Delivery, Queue, rejected_arguments
 from pvsim.foreign import foreign
 from pvsim.reading import REJECTED
 
 log = logging.getLogger("pvsim.pv")
 
-SILENT = f"the queue {REJECTED} does not answer (if that goes on, delete it: rabbitmqctl delete_queue {REJECTED})"
-
+SPARE = f"{REJECTED}.spare"
 MOST_BYTES = 16 * 2**20  # bodies on their way to the queue
 HEADER_BYTES = 2**16  # more than what a message weighs besides its body
 FLOOD_S = 10.0
 YOUNG_S = 2.0  # a broker that is killed may forget a queue that it has declared a moment ago, and what that has held
 
 
+class Item(NamedTuple):
+    """A message, and why it is no reading."""
+
+    delivery: Delivery
+    reason: str
+
+
+class Phase(Enum):
+    """Where a place is."""
+
+    UNKNOWN = "whether there is a queue is not known"
+    SOUGHT = "looked for or declared"
+    READY = "it is there"
+
+
+class Place:
+    """One of the two queues."""
+
+    __slots__ = ("again_s", "is_tried", "phase", "queue")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.again_s = 0.0  # it has taken nothing, and is tried again then
+        self.is_tried = False  # with one message
+        self.phase = Phase.UNKNOWN
+
+
 class SetAside:
     """Moves messages, counts them, and logs them: the first at once, a flood as one line every ten seconds."""
 
     def __init__(self, broker: Broker, clock: Callable[[], float]) -> None:
-        self.count = 0
+        self.count = 0  # that are safe there
         self._broker = broker
         self._clock = clock
-        self._is_new = False  # the queue: declared by us, and it has not confirmed anything yet
-        self._is_dead = False
+        self._places = [Place(REJECTED), Place(SPARE)]
         self._unlogged = 0
         self._next_log = 0.0
         self._last = ("", "")
         self.forget()
 
     def forget(self) -> None:
-        """Nothing is under way, and whether there is a queue is not known."""
+        """Nothing is under way, and whether there are queues is not known."""
         self._bytes_under_way = 0
         self._too_many: list[int] = []  # the tags of what is given back later, when there is room again
-        self._has_queue = False
-        self._unsent: list[Callable[[], None]] = []  # what waits for the queue
+        self._unsent: deque[Item] = deque()
+        for place in self._places:
+            place.phase, place.is_tried = Phase.UNKNOWN, False
+
+    @property
+    def trouble(self) -> str:
+        """What keeps messages from being set aside, or nothing."""
+        first, spare = self._places
+        if not first.again_s:
+            return ""
+        if spare.again_s:
+            return f"{len(self._unsent)} messages wait to be set aside, for the queues {REJECTED} and {SPARE} take none"
+        return f"the queue {REJECTED} takes no messages: what is set aside goes to {SPARE}"
 
     def add(self, delivery: Delivery, reason: str) -> None:
         """This message is no reading."""
@@ -51,12 +92,12 @@ class SetAside:
             self._too_many.append(delivery.tag)
             return
         reason = foreign(reason)
-        self.count += 1
         self._unlogged += 1
         self._last = (delivery.queue, reason)
         self._report()
         self._bytes_under_way += len(delivery.body) + HEADER_BYTES
-        self._send(delivery, reason)
+        self._unsent.append(Item(delivery, reason))
+        self._send()
 
     def _give_back(self) -> None:
         """There is room again for what was too much."""
@@ -67,8 +108,7 @@ class SetAside:
     def tick(self) -> None:
         """Called every second."""
         self._report()
-        if self._broker.publishes_in_vain:
-            self._broker.look(REJECTED, self._on_silent)
+        self._send()
 
     def _report(self) -> None:
         """Log what is not logged yet, unless that was done a moment ago."""
@@ -79,71 +119,81 @@ class SetAside:
             log.warning("Set aside to %s: a message of %s is no reading: %s%s", REJECTED, queue, reason, more)
             self._unlogged, self._next_log = 0, now_s + FLOOD_S
 
-    def _send(self, delivery: Delivery, reason: str) -> None:
-        if not self._has_queue:
-            self._unsent.append(partial(self._send, delivery, reason))
-            if len(self._unsent) == 1:
-                self._find_queue()
-            return
-        done = partial(self._on_answer, delivery, reason)
-        self._broker.set_aside(delivery, reason, time.strftime("%FT%TZ", time.gmtime(self._clock())), done)
+    def _send(self) -> None:
+        """Send what there is to send, as far as one of the queues takes it."""
+        while self._unsent and (place := self._place()):
+            if place.phase is Phase.UNKNOWN:
+                place.phase = Phase.SOUGHT
+                self._broker.look(place.queue, partial(self._on_looked, place))
+            if place.phase is not Phase.READY:
+                return
+            if not self._broker.works(place.queue):
+                place.is_tried = True
+                self._broker.prove(place.queue, partial(self._publish, place))
+                return
+            self._publish(place)
 
-    def _on_answer(self, delivery: Delivery, reason: str, outcome: str) -> None:
-        if outcome == UNROUTABLE:  # somebody has deleted the queue
-            self._has_queue = False
-            self._send(delivery, reason)
-        elif outcome == REFUSED and self._is_new:
-            self._replace_queue()
-        elif outcome == REFUSED:  # somebody has declared it to refuse when it is full
-            self._broker.later(FLOOD_S, partial(self._send, delivery, reason))
-        else:
-            self._is_new = False
-            self._bytes_under_way -= len(delivery.body) + HEADER_BYTES
-            self._broker.ack([delivery.tag])
+    def _place(self) -> Place | None:
+        """Where the next one goes."""
+        now_s = time.monotonic()
+        for place in self._places:
+            if not place.is_tried and now_s >= place.again_s:
+                return place
+            if not place.again_s:  # it is being tried for the first time
+                return None
+        return None
+
+    def _publish(self, place: Place) -> None:
+        if not self._unsent:
+            place.is_tried = False
+            return
+        item = self._unsent.popleft()
+        when = time.strftime("%FT%TZ", time.gmtime(self._clock()))
+        self._broker.set_aside(place.queue, item.delivery, item.reason, when, partial(self._on_answer, place, item))
+
+    def _on_answer(self, place: Place, item: Item, outcome: str) -> None:
+        place.is_tried = False
+        if outcome == CONFIRMED:
+            if place.again_s:
+                place.again_s = 0.0
+                log.info("The queue %s takes messages again.", place.queue)
+            self.count += 1
+            self._bytes_under_way -= len(item.delivery.body) + HEADER_BYTES
+            self._broker.ack([item.delivery.tag])
             self._give_back()
-
-    # --- the queue
-    #
-    # A broker that is killed within a second of declaring a queue may come back with one that is dead: it exists, and
-    # answers no publish, or refuses each (see fleet.py). One that we have declared and that has never confirmed
-    # anything holds nothing, so it can be replaced; on a new connection, because the broker chokes on deleting what it
-    # has unanswered messages for.
-
-    def _find_queue(self) -> None:
-        if self._is_dead:
-            self._broker.delete(REJECTED, self._on_deleted)
         else:
-            self._broker.look(REJECTED, self._on_looked)
+            self._unsent.appendleft(item)
+            if outcome == UNROUTABLE:  # somebody has deleted the queue
+                place.phase = Phase.UNKNOWN
+            else:
+                self._pass_over(place)
+        self._send()
 
-    def _on_deleted(self) -> None:
-        self._is_dead = False
-        self._find_queue()
+    def _pass_over(self, place: Place) -> None:
+        is_first = not place.again_s
+        place.again_s = time.monotonic() + FLOOD_S
+        if is_first:
+            log.warning(
+                "The queue %s takes no messages: it is full, or does not answer (see rabbitmqctl list_queues)."
+                " Trying again every %.0f s; if it never does, delete it with all that it holds:"
+                " rabbitmqctl delete_queue %s",
+                place.queue,
+                FLOOD_S,
+                place.queue,
+            )
 
-    def _on_looked(self, queue: Queue | None) -> None:
+    # --- the queues
+
+    def _on_looked(self, place: Place, queue: Queue | None) -> None:
         if queue:
-            self._on_ready()
+            self._on_ready(place)
         else:
-            self._is_new = True
-            self._broker.declare(REJECTED, rejected_arguments(self._broker.settings), self._on_declared)
+            arguments = rejected_arguments(self._broker.settings)
+            self._broker.declare(place.queue, arguments, partial(self._on_declared, place))
 
-    def _on_declared(self, _queue: Queue) -> None:
-        self._broker.later(YOUNG_S, self._on_ready)
+    def _on_declared(self, place: Place, _queue: Queue) -> None:
+        self._broker.later(YOUNG_S, partial(self._on_ready, place))
 
-    def _on_ready(self) -> None:
-        self._has_queue = True
-        unsent, self._unsent = self._unsent, []
-        for send in unsent:
-            send()
-
-    def _on_silent(self, _queue: Queue | None) -> None:
-        """The broker answers, but not this queue: it was deleted and declared with something on its way, say."""
-        if not self._broker.publishes_in_vain:
-            return
-        if self._is_new:
-            self._replace_queue()
-        else:
-            self._broker.reset(SILENT)
-
-    def _replace_queue(self) -> None:
-        self._is_dead = True
-        self._broker.reset(f"the queue {REJECTED} does not work, and is declared anew")
+    def _on_ready(self, place: Place) -> None:
+        place.phase = Phase.READY
+        self._send()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pvsim import meter
-from pvsim.broker import connection
+from pvsim.broker import transport
 from pvsim.meter.service import Service
 
 
 def crash(service: Service) -> None:
     """What any line of code may do that nobody has foreseen."""
     broker = service._broker
-    parameters = connection.connection_parameters(broker.settings, broker.address)
+    parameters = transport.connection_parameters(broker.settings, broker.address)
     raise RuntimeError(repr((vars(broker), parameters, parameters.credentials, vars(service))))
 
 

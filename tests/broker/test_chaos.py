@@ -15,6 +15,7 @@ import ctypes
 import gc
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -29,8 +30,10 @@ from pathlib import Path
 import pika
 import pytest
 
+from pvsim.errors import PvsimError
 from pvsim.meter import progress, progressfiles
 from pvsim.models import load
+from pvsim.pv.setaside import SPARE
 from pvsim.reading import REJECTED, encode
 from pvsim.tools.node import Node
 from tests.allowed import require
@@ -88,6 +91,7 @@ class Chaos:
         self.numbers = numbers
         self.crowd = Crowd(node)
         self.rubbish: list[bytes] = []
+        self.deleted: set[str] = set()
         self._menders = ThreadPoolExecutor(16)
         self._mending: list[Future[None]] = []
         self._starting = threading.Lock()
@@ -117,7 +121,20 @@ class Chaos:
             print(f"{time.monotonic() - began:6.1f} s: {kind.__name__}")
             kind()
             time.sleep(self.numbers.uniform(1, 4))
+            self.be_the_admin()
         self._wait_for_menders()
+
+    def be_the_admin(self) -> None:
+        """Do what the services say that a person is to do: a queue that a killed broker has left dead is deleted."""
+        advice = set(
+            re.findall(r"rabbitmqctl delete_queue (M_\d+|pvsim\S+)\.?$", self.services.all_output(), re.MULTILINE)
+        )
+        for queue in advice - self.deleted:
+            if not self._is_broker_down:
+                self.deleted.add(queue)
+                print(f"the admin deletes {queue}")
+                with suppress(PvsimError):
+                    self.node.ctl("delete_queue", queue)
 
     def start(self, name: str) -> None:
         """Start `meter` or `pv`."""
@@ -270,6 +287,7 @@ def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     late = set(IDS)
 
     def is_caught_up() -> bool:
+        chaos.be_the_admin()
         late.difference_update([each for each in late if max(services.times(each, DISK), default=0) >= until_ns / 1e9])
         return not late
 
@@ -296,12 +314,13 @@ def check_rubbish(chaos: Chaos) -> None:
     be set aside twice, if something broke in the midst of it.
     """
     replaced = {meter_id for meter_id in IDS if f"The queue {meter_id} is gone" in chaos.services.all_output()}
+    replaced |= chaos.deleted
     expected = {body for body, queue in chaos.crowd.confirmed.items() if queue not in replaced} & set(chaos.rubbish)
     found: list[bytes] = []
 
     def is_complete() -> bool:
         with connected(chaos.node) as client:
-            found.extend(client.take_all(REJECTED))
+            found.extend(client.take_all(REJECTED) + client.take_all(SPARE))
         return expected <= set(found)
 
     wait_until(is_complete, 30, "all of the rubbish to be set aside")

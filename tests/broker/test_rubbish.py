@@ -19,6 +19,7 @@ import pika
 import pika.exceptions
 import pytest
 
+from pvsim.pv.setaside import FLOOD_S, SPARE
 from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
 from tests.broker import shell
@@ -153,7 +154,7 @@ def start(node: Node, services: Services) -> Service:
 def wait_for_set_aside(client: Client, pv: Service, count: int, timeout: float = 40) -> None:
     """Wait until so many messages are set aside, which may take as long as a flood does."""
     deadline = time.monotonic() + PATIENCE * timeout
-    while (found := client.count(REJECTED)) < count:
+    while (found := client.count(REJECTED) + client.count(SPARE)) < count:
         waiting = f"{found} of {count} are set aside, {client.count('M')} wait"
         assert time.monotonic() < deadline, f"{waiting}; the service said:\n{pv.output}"
         time.sleep(0.05)
@@ -345,22 +346,22 @@ def start_with_dead_queue(node: Node, services: Services) -> Service:
 
 
 def test_rejected_is_dead(own_node: Node, services: Services) -> None:
-    """A queue that has never worked is replaced."""
+    """A queue that has never worked is named, with what mends it, and left alone: another one takes its messages."""
     pv = start_with_dead_queue(own_node, services)
     with connected(own_node) as client:
-        wait_for_set_aside(client, pv, 1, timeout=60)
-        assert pv.output.count("does not work, and is declared anew") == 1
+        wait_until(lambda: "rabbitmqctl delete_queue pvsim.rejected" in pv.output, 60, "the mend")
+        wait_until(lambda: client.count(SPARE) == 1, 60, f"it to be set aside:\n{pv.output}")
         client.publish(b"more")
         client.publish(reading(0))
-        wait_for_set_aside(client, pv, 2)
+        wait_until(lambda: client.count(SPARE) == 2, 60, f"it to be set aside:\n{pv.output}")
         wait_until_acknowledged(own_node, "M")
         check_end(client, pv)
         assert numbers(services) == [0]
-        assert list(client.bodies(REJECTED)) == [b"rubbish", b"more"]
+        assert list(client.bodies(SPARE)) == [b"rubbish", b"more"]
 
 
 def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
-    """One that may have worked is the user's to delete: the service says so, and rows go on."""
+    """The same if it may have worked: rows go on, and once the user has deleted it, it is used again."""
     start_with_dead_queue(own_node, services).stop(signal.SIGKILL)
     pv = start(own_node, services)
     with connected(own_node) as client:
@@ -369,7 +370,9 @@ def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
         client.publish(reading(1))
         services.wait_for_rows("M", 2, directory="files")
         own_node.ctl("delete_queue", REJECTED)
-        wait_for_set_aside(client, pv, 1, timeout=60)
+        time.sleep(FLOOD_S)
+        client.publish(b"later")
+        wait_until(lambda: client.count(REJECTED) + client.count(SPARE) == 2, 60, "both to be set aside")
         wait_until_acknowledged(own_node, "M")
         check_end(client, pv)
         assert numbers(services) == [0, 1]
@@ -409,6 +412,6 @@ def test_refused_bodies_cost_little(node: Node, services: Services, client: Clie
     before = cpu_s(pv)
     time.sleep(10)
     assert cpu_s(pv) - before < 1
-    client.delete(REJECTED)
     wait_for_set_aside(client, pv, 14)
+    assert client.count(SPARE) == 14
     check_end(client, pv)

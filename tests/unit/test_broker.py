@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 
+import pika.adapters.utils.connection_workflow
+import pika.exceptions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
-from pvsim.broker.connection import Loop, is_local
+from pvsim.broker.connection import is_local
 from pvsim.broker.pika_private import Connection, TooLargeError, check_frame
 from pvsim.broker.settling import Unsettled
+from pvsim.broker.transport import Loop
+from pvsim.broker.trouble import explain
 from pvsim.config import Address, BrokerSettings
 
 NODES = [Address("a", 1), Address("b", 2), Address("c", 3)]
@@ -170,3 +176,20 @@ def test_what_is_written_at_one_go_is_sent_at_one_go() -> None:
     loop.run()
     assert len(sent) == 2
     loop.pika.close()
+
+
+def test_the_most_telling_reason() -> None:
+    """Of several addresses, what one says that answers counts more than a refusal, and that more than no way to it."""
+    settings = BrokerSettings()
+    login = pika.exceptions.ProbableAuthenticationError(403, "ACCESS_REFUSED")
+    refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    no_way = [OSError(number, os.strerror(number)) for number in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)]
+    for several, sentence in [
+        ([login, refused, *no_way], "Refused login"),
+        ([*no_way, login], "Refused login"),
+        ([*no_way, refused], "Connection refused"),
+        ([refused, *no_way], "Connection refused"),
+        (no_way, "Network is unreachable"),
+    ]:
+        reason = pika.adapters.utils.connection_workflow.AMQPConnectionWorkflowFailed(several)
+        assert sentence in explain(reason, settings, NODES[0]).sentence

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim.errors import NotAReading
-from pvsim.meter.fleet import messages
+from pvsim.meter.pacing import messages
 from pvsim.models import PowerModel, faults, load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Given, Turns
 from pvsim.reading import JSON, decode, decode_block

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvsim.broker import CONFIRMED, REFUSED, UNROUTABLE, Queue
+from pvsim.broker import CONFIRMED, REFUSED, SILENT, TOO_LARGE, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.errors import NotAReading
 from pvsim.meter import fleet
-from pvsim.meter.fleet import TRIALS, Fleet, Meter
+from pvsim.meter.fleet import Fleet, Meter
+from pvsim.meter.pacing import Linger
 from pvsim.meter.progress import Track, dump, parse
 from pvsim.meter.timeline import Timeline
 from pvsim.models import load
@@ -28,6 +29,7 @@ from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
 from pvsim.reading import decode
 
 SECOND = 10**9
+FORGETS_NS = 5 * SECOND - 1  # a broker that is killed forgets no more than that
 START = 1_700_000_000 * SECOND
 IDS = ["M_0", "M_1", "M_2"]
 
@@ -55,12 +57,14 @@ class World:
         self.rubbish: dict[str, set[bytes]] = {meter_id: set() for meter_id in ids}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
-        self.dead: set[str] = set()
-        self._unanswered: dict[str, list[Callable[[str], None]]] = {}
+        self.dead: set[str] = set()  # queues that do not answer (for now), and what is sent to them waits
+        self.unanswered: list[tuple[str, bytes, Callable[[str], None]]] = []
+        self.blocked = False
+        self.most_bytes = 10**9
+        self.proven: set[str] = set()
         self._declared_ns: dict[str, int] = {}
-        self.can_publish = False
+        self.is_connected = False
         self.is_full = False
-        self.is_resetting = False
         self._under_way: list[Callable[[], None]] = []
         self._timers: list[Callable[[], None]] = []
         self._saved = ""
@@ -77,7 +81,7 @@ class World:
         self._under_way.append(lambda: done(Queue(self._messages(queue), 0) if queue in self.queues else None))
 
     def _messages(self, queue: str) -> int:
-        return 0 if queue in self.dead else len(self.queues[queue])
+        return 0 if queue in self.dead else len(self.queues[queue])  # a count of 0 proves nothing
 
     def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Declare, answered later."""
@@ -89,23 +93,18 @@ class World:
 
         self._under_way.append(answer)
 
-    def delete(self, queue: str, done: Callable[[], None]) -> None:
-        """Delete, answered later; a dead queue then confirms what nobody will ever see."""
+    @property
+    def can_publish(self) -> bool:
+        """Whether a message would go out now."""
+        return self.is_connected and not self.blocked
 
-        def answer() -> None:
-            assert queue in self.dead, "a queue that works is deleted"
-            self.queues.pop(queue, None)
-            self.dead.discard(queue)
-            for call in self._unanswered.pop(queue, []):
-                call(CONFIRMED)
-            self._unanswered.clear()
-            done()
+    def works(self, queue: str) -> bool:
+        """Whether a queue has answered on this connection."""
+        return queue in self.proven
 
-        self._under_way.append(answer)
-
-    def reset(self, reason: str) -> None:
-        """Begin anew: down at once, up later."""
-        self.is_resetting = True
+    def prove(self, queue: str, ready: Callable[[], None]) -> None:
+        """Its turn comes later."""
+        self._under_way.append(ready)
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, answered later."""
@@ -115,15 +114,18 @@ class World:
         self.most_under_way = max(self.most_under_way, sum(isinstance(call, partial) for call in self._under_way))
 
     def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
-        sent_later = {call.args[0] for call in self._under_way if isinstance(call, partial)}
-        if queue in self.dead or self._unanswered or sent_later & self.dead:  # the channel hangs with all its answers
-            self._unanswered.setdefault(queue, []).append(done)
+        if len(body) > self.most_bytes:
+            done(TOO_LARGE)
         elif queue not in self.queues:
+            self.proven.discard(queue)
             done(UNROUTABLE)
+        elif queue in self.dead:
+            self.unanswered.append((queue, body, done))
         elif self.is_full:
             done(REFUSED)
         else:
             self.queues[queue].append((self.now_ns, body))
+            self.proven.add(queue)
             done(CONFIRMED)
 
     # what happens to it
@@ -147,9 +149,9 @@ class World:
         self._saved = dump(self.tracks)
 
     def pass_time(self, seconds: float) -> None:
-        """The clock goes on; every 30 s the fleet settles, every 5 s it saves."""
+        """The clock goes on; every 5 s the fleet settles, and saves."""
         before, self.now_ns = self.now_ns, self.now_ns + int(seconds * SECOND)
-        for period, call in ((30, self.fleet.settle), (5, self.save)):
+        for period, call in ((5, self.fleet.settle), (5, self.save)):
             if before // (period * SECOND) != self.now_ns // (period * SECOND):
                 call()
         self.fleet.tick(self.now_ns)
@@ -160,18 +162,47 @@ class World:
 
     def up(self) -> None:
         """The connection comes back."""
-        if not self.can_publish:
-            self.can_publish = True
+        if not self.is_connected:
+            self.is_connected = True
             self.fleet.up()
+
+    def block(self) -> None:
+        """An alarm: the broker takes no messages."""
+        self.blocked = True
+
+    def unblock(self) -> None:
+        """The alarm is over."""
+        self.blocked = False
+
+    def leader_goes(self) -> None:
+        """A queue does not answer any more."""
+        if "M_1" in self.queues:
+            self.dead.add("M_1")
+
+    def leader_comes(self) -> None:
+        """All queues answer: what waits for them arrives, late, and nobody waits for the answer."""
+        self.dead.clear()
+        unanswered, self.unanswered = self.unanswered, []
+        for queue, body, _ in unanswered:
+            if queue in self.queues:
+                self.queues[queue].append((self.now_ns, body))
+
+    def patience_ends(self) -> None:
+        """What has had no answer is told to be silent."""
+        for index, (queue, body, done) in enumerate(self.unanswered):
+            self.unanswered[index] = (queue, body, lambda _: None)
+            self.proven.discard(queue)
+            done(SILENT)
 
     def down(self) -> None:
         """The connection is lost, with what was under way: some of it arrived, its answers did not."""
-        self.can_publish = False
+        self.is_connected = False
         for call in self._under_way[: len(self._under_way) // 2]:
             if isinstance(call, partial) and call.args[0] in self.queues and not self.is_full:
                 self.queues[call.args[0]].append((self.now_ns, call.args[1]))
-        self._under_way, self._timers = [], []
-        self._unanswered.clear()
+        self._under_way, self._timers, self.unanswered = [], [], []
+        self.proven.clear()
+        self.blocked = False
         self.fleet.down()
 
     def answer(self) -> None:
@@ -187,10 +218,9 @@ class World:
     def broker_forgets(self) -> None:
         """Killed: what it confirmed in the last seconds is gone, and so are queues that are seconds old."""
         self.down()
-        self._unanswered.clear()
         self.dead |= {queue for queue, when in self._declared_ns.items() if self.now_ns - when < SECOND}
         for queue, messages in self.queues.items():
-            self.queues[queue] = [(when, body) for when, body in messages if self.now_ns - when > 29 * SECOND]
+            self.queues[queue] = [(when, body) for when, body in messages if self.now_ns - when > FORGETS_NS]
 
     def queue_goes(self) -> None:
         """A queue is deleted, with all that nobody has consumed."""
@@ -208,8 +238,9 @@ class World:
 
     def crash(self) -> None:
         """kill -9: what is not saved is gone."""
-        self.can_publish = False
-        self._under_way, self._timers = [], []
+        self.is_connected = self.blocked = False
+        self._under_way, self._timers, self.unanswered = [], [], []
+        self.proven.clear()
         self._start()
 
     def restart(self) -> None:
@@ -245,26 +276,22 @@ class World:
 
     def calm_down(self, intervals: int = 1) -> None:
         """Everything works again, for long enough."""
-        self.is_full = False
+        self.is_full = self.blocked = False
         self.fleet.is_last_call = True
         self.up()
+        self.leader_comes()
+        self.patience_ends()
         self.pass_time(
             intervals * self.settings.interval_ns / SECOND
         )  # the next message shows whether its queue is gone
         self._settle_down()
-        while self._unanswered:
-            self.pass_time(20)
-            self._settle_down()
-            assert self.is_resetting
-            self.is_resetting = False
-            self.down()
-            self.up()
-            self._settle_down()
         self.consume()
 
     def _settle_down(self) -> None:
         while self._under_way or self._timers:
             self.answer()
+            self.patience_ends()
+            self.leader_comes()
             self.fire()
 
 
@@ -282,6 +309,11 @@ EVENTS = [
     "fire",
     "fill",
     "make_room",
+    "block",
+    "unblock",
+    "leader_goes",
+    "leader_comes",
+    "patience_ends",
 ]
 events = st.lists(st.sampled_from(EVENTS) | st.floats(0.1, 40), min_size=5, max_size=60)
 
@@ -340,9 +372,7 @@ def test_a_drop_out_is_no_delay() -> None:
     world.up()
     world.answer()
     world.pass_time(1000)
-    while world._timers:
-        world.fire()
-        world.answer()
+    world._settle_down()
     assert (world.messages, world.fleet.behind()) == ([1, 1, 1], 0)
     world.pass_time(1)
     world.answer()
@@ -382,13 +412,15 @@ def test_a_busy_broker_gets_fewer_messages(monkeypatch: pytest.MonkeyPatch) -> N
     """Only so many messages are under way; what becomes due until it is a meter's turn shares its next message."""
     monkeypatch.setattr(fleet, "UNCONFIRMED_MESSAGES", 2)
     world = World(batch=1000)
-    world.happen("up", "answer", 1, 1, 1)
+    world.happen("up", "answer", 1, "answer")
+    world.most_under_way, world.messages = 0, []
+    world.happen(1, 1, 1)
     assert world.most_under_way == 2
     assert world.messages == [1, 1]
     world.answer()
     assert sorted(world.messages) == [1, 1, 2, 2, 3]
     world.consume()
-    assert all(len(times) == 3 for times in world.received.values())
+    assert all(len(times) == 4 for times in world.received.values())
 
 
 def test_live_readings_go_one_by_one() -> None:
@@ -566,7 +598,7 @@ def test_who_has_time_is_left_alone() -> None:
 @given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 20), st.integers(0, 19))
 def test_how_long_a_reading_lingers(linger: int, interval: int, count: int, number: int) -> None:
     """Never as long as the linger, never past the next reading if there is none; and then all of it at once."""
-    some = Meter("M", MeterSettings(linger_ns=linger, interval_ns=interval), load.random(0, "M"), Track(0))
+    some = Linger(interval, linger)
     some.spread(number % count, count)
     untils = [some.until_ns(due) for due in range(0, 100, interval)]
     late = [due - until for due, until in zip(range(0, 100, interval), untils, strict=True)]
@@ -594,34 +626,36 @@ def test_a_faster_clock() -> None:
     assert not timeline.is_over(START + SECOND)
 
 
-def test_the_dead_queue_is_replaced() -> None:
-    """One dead queue holds up the answers of all; it alone is replaced."""
-    world = World()
-    world.up()
-    world.answer()
-    world.down()
-    world.dead.add("M_2")
-    world.up()
-    for _ in range(5):
-        world.pass_time(1)
-        world.answer()
-    assert world.is_resetting
-    world.calm_down()
-    assert not world.dead
-    assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
+def test_a_silent_queue_stops_only_its_meter() -> None:
+    """One queue that does not answer: the others go on, and its readings follow when it does."""
+    world = World(batch=1000)
+    world.happen("up", "answer", 1, "answer", "leader_goes", 1, "answer", "patience_ends")
+    for _ in range(20):
+        world.happen(1, "answer", "fire", "answer", "patience_ends")
+    assert [len(world.queues[meter_id]) for meter_id in IDS] == [22, 1, 22]
+    assert (world.fleet.refused, world.fleet.behind()) == (0, 1)
+    world.happen("leader_comes", "fire", "answer", "fire", "answer", "consume")
+    assert [len(world.received[meter_id]) for meter_id in IDS] == [22, 22, 22]
+    assert world.fleet.behind() == 0
 
 
-def test_young_queues_are_tried_some_at_a_time() -> None:
-    """A great fleet is soon at work, and then sends to all its queues at once; a dead one is found among them."""
-    world = World(ids=[f"M_{number}" for number in range(200)])
-    world.pass_time(1)
+def test_many_silent_queues_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many queues do not answer, the messages of the others find room."""
+    monkeypatch.setattr(fleet, "UNCONFIRMED_MESSAGES", 2)
+    ids = [f"M_{number}" for number in range(20)]
+    world = World(batch=1000, ids=ids)
     world.happen("up", "answer")
-    assert world.most_under_way == TRIALS
-    assert world.fleet.is_done()
-    world.happen(1, "answer")
-    assert world.most_under_way == 200
-    world.down()
-    world.dead.add("M_150")
+    world.dead = set(ids[:15])
+    for _ in range(5):
+        world.happen(1, "answer")
+    assert [len(world.queues[meter_id]) for meter_id in ids] == [0] * 15 + [5] * 5
+
+
+def test_large_messages_become_smaller() -> None:
+    """A broker that takes only so many bytes gets messages of so many, and all readings."""
+    world = World(batch=1000)
+    world.most_bytes = 700
+    world.happen("up", "answer", 100)
     world.calm_down()
-    assert not world.dead
-    assert all(len(times) == (world.now_ns - START) // SECOND for times in world.received.values())
+    assert [len(times) for times in world.received.values()] == [101] * 3
+    assert max(len(body) for messages in world.queues.values() for _, body in messages or [(0, b"")]) <= 700

@@ -14,7 +14,17 @@ FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("
 ONLY_IN = {
     "pika": {
         f"broker/{name}.py"
-        for name in ("connection", "live", "pika_private", "publishing", "queues", "trial", "trouble")
+        for name in (
+            "connection",
+            "live",
+            "pika_private",
+            "publishing",
+            "queues",
+            "side",
+            "transport",
+            "trial",
+            "trouble",
+        )
     },
     "daemon": {"runtime.py"},
     "sdnotify": {"runtime.py"},

@@ -202,16 +202,6 @@ def test_a_change_after_a_crash_begins_now() -> None:
     assert upcoming(track, 62) == [61, 62]
 
 
-def test_a_queue_that_would_not_be_filled_again_is_not_young() -> None:
-    """Its readings came from something else, so they cannot be made again: it is not to be replaced."""
-    track = Track(at(0), "seed 0")
-    track.confirm(at(10))
-    assert track.is_young()
-    track.stop(at(10))
-    track.remake("seed 1", at(11))
-    assert not track.is_young()
-
-
 def test_progress_of_an_older_version() -> None:
     """It does not say what it was made with: no gap, and nothing that is confirmed is sent again."""
     text = '{"version": 1, "meters": {"M": {"confirmed_ns": %d, "settled_ns": %d, "declared_ns": %d}}}'

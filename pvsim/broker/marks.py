@@ -1,0 +1,97 @@
+"""Whose a queue is: a PV service that declares one leaves a mark, which its meter finds.
+
+To a meter, a queue that is there looks like the one that it has declared. If a broker was set up anew meanwhile, and a
+PV service has declared the queue since, what the meter had confirmed is gone, and nothing tells. So whoever declares a
+queue and is no meter binds it to the exchange MARKS, too, with its own name as the key. Where that exchange exists, the
+first message of a meter on a connection, or after a while, goes through it, mandatory: returned, there is no mark.
+Where it does not exist, which is so with most brokers, nothing of this costs anything.
+
+A mark stays for a minute after its meter has found it: another host may publish the same meter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pvsim.broker.queues import Ask, Queue
+
+if TYPE_CHECKING:
+    from pvsim.broker.connection import Broker
+
+MARKS = "pvsim.declared"
+Call = Callable[[Any, Callable[[Any], None]], object]
+_LOOK_S, _STAYS_S, _HEEDED_S = 15.0, 60.0, 120.0
+
+
+class Marks:
+    """The marks of the queues of one service."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._exist = False
+        self._looked_s = 0.0
+        self._heeded_s: dict[str, float] = {}
+
+    def clear(self) -> None:
+        """The connection is lost."""
+        self._exist = False
+        self._heeded_s.clear()
+
+    def look(self, done: Callable[[], None]) -> None:
+        """Find out whether there are any."""
+
+        def on_looked(exist: bool) -> None:
+            self._exist = exist
+            done()
+
+        self._looked_s = time.monotonic()
+        self._ask(MARKS, lambda channel, told: channel.exchange_declare(MARKS, passive=True, callback=told), on_looked)
+
+    def tick(self, now_s: float) -> None:
+        """Called every second."""
+        if now_s - self._looked_s > _LOOK_S:
+            self.look(lambda: None)
+
+    def exchange(self, queue: str) -> str:
+        """What the next first message of a queue is to go through."""
+        is_heeded = time.monotonic() - self._heeded_s.get(queue, -_HEEDED_S) < _HEEDED_S
+        return MARKS if self._exist and not is_heeded else ""
+
+    def heed(self, queue: str) -> None:
+        """Its meter has found the mark of a queue."""
+        self._heeded_s[queue] = time.monotonic()
+        self._broker.later(_STAYS_S, partial(self._remove, queue))
+
+    def _remove(self, queue: str) -> None:
+        self._ask(
+            queue,
+            lambda channel, told: channel.queue_unbind(queue, MARKS, queue, callback=told),
+            lambda _: None,
+        )
+
+    def declare(self, queue: str, arguments: dict[str, Any], done: Callable[[Queue], None]) -> None:
+        """Declare a queue that is not there, and leave a mark. Without the permission for one, there is none."""
+
+        def on_exchange(_: bool) -> None:
+            self._broker.declare(queue, arguments, on_declared)
+
+        def on_declared(found: Queue) -> None:
+            self._ask(
+                queue,
+                lambda channel, told: channel.queue_bind(queue, MARKS, queue, callback=told),
+                lambda _: done(found),
+            )
+
+        self._ask(
+            queue,
+            lambda channel, told: channel.exchange_declare(MARKS, "direct", durable=True, callback=told),
+            on_exchange,
+        )
+
+    def _ask(
+        self, queue: str, call: Callable[[Any, Callable[[Any], None]], object], done: Callable[[bool], None]
+    ) -> None:
+        self._broker.ask(Ask(queue, call, done))
