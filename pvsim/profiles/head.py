@@ -131,7 +131,10 @@ def _worst(failures: list[Failure]) -> str:
 def _is_below_data(before: Sequence[str], found: Head, wishes: Wishes) -> bool:
     """Whether lines above a header are rows of its kind, which would be left out."""
     for line in before:
-        cells = [cell.strip('" ') for cell in line.split(found.delimiter)]
+        try:
+            cells = split(line, found.delimiter)
+        except BadProfile:
+            cells = [cell.strip('" ') for cell in line.split(found.delimiter)]
         if fits(cells, found.names) and all(at < len(cells) for at in found.times_at):
             text = " ".join(cells[at] for at in found.times_at)
             if times.is_moment(text, wishes.time_format) or (times.is_number(text) and not found.times.is_naive):
