@@ -16,8 +16,10 @@ PAGES = (
     "pvsim-dayfile",
     "pvsim-cluster",
     "pvsim-faults",
+    "pvsim-models",
     "pvsim-performance",
     "pvsim-profiles",
+    "pvsim-security",
 )
 
 

@@ -108,6 +108,14 @@ def test_the_page_on_faults_tells_of_each_kind_with_a_line_that_works() -> None:
         assert meter.faults, line
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "debian/man").glob("*.[1-8]")))
+def test_settings_in_a_page_can_be_used_as_they_stand(page: str) -> None:
+    text = (ROOT / "debian/man" / page).read_text("utf-8").replace("\\-", "-")
+    for block in re.findall(r"(?ms)^\.Bd -literal.*?\n(.*?)^\.Ed", text):
+        if re.match(r"\[(?:meter|pv)\b", block) and "replay" not in block:
+            config.parse_simulation(block, page, ROOT)
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
     """Every command and subcommand, and its command line."""
     (below,) = (each for each in tools.parser()._actions if isinstance(each, argparse._SubParsersAction))
