@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.package.machine import Machine
+from tests.package.test_lifecycle import purge
 from tests.package.workshop import CHECKERS, RESULT, SOURCE, Workshop, bare_image
 
 # Of an older Debian than the package is for: it does not know this policy, and wants init scripts beside units.
@@ -67,12 +68,14 @@ def test_piuparts(checkers: Workshop, suite: str) -> None:
 
 
 def test_autopkgtest(pvsim: Machine, made: Path) -> None:
-    """The tests that the package brings for Debian's own machines, none of them left out."""
+    """The tests that the package brings for Debian's own machines, none left out; they find no rows of before."""
+    # Those that went by way of another broker have gaps, which `pvsim verify` would rightly tell.
+    purge(pvsim)
     shutil.copytree(made / "pvsim", pvsim.root / "root/source", dirs_exist_ok=True)
     ignored = "--ignore-restrictions=isolation-container"  # this machine is one; null cannot know
     done = pvsim.try_run(f"cd && autopkgtest -B {ignored} pvsim.deb source/ -- null", 240)
     # The meter was told to stop in between: whoever comes next finds no rows of before.
-    pvsim.run("apt-get purge -y pvsim && amqp-delete-queue --queue=Meter_0")
+    purge(pvsim)
     results = done.stdout.rpartition(" summary\n")[2]
     names = re.findall(r"(?m)^Tests: (.*)", (made / "pvsim/debian/tests/control").read_text("utf-8"))
     assert done.returncode == 0, done.stdout
