@@ -126,6 +126,7 @@ class Fleet:
         self._unconfirmed = 0
         self._under_way = 0
         self._undeclared = {meter.meter_id for meter in meters}
+        self._is_up = False
         for number, meter in enumerate(meters):
             meter.linger.spread(number, len(meters))
         self._intervals_ns = {meter.interval_ns for meter in meters}
@@ -160,6 +161,7 @@ class Fleet:
 
         Queues are declared once. If one is gone later, the next message to it is returned.
         """
+        self._is_up = True
         self._unconfirmed = 0
         self._under_way = 0
         self._ready.clear()
@@ -172,6 +174,7 @@ class Fleet:
 
     def down(self) -> None:
         """There is no connection, and the broker may have lost what it had confirmed in its last seconds."""
+        self._is_up = False
         for meter in self.meters:
             meter.track.go_back()
 
@@ -200,8 +203,11 @@ class Fleet:
         self._ready.append(meter)
 
     def _pump(self) -> None:
-        """Send, as far as there is room. A queue that has not answered yet is sent one message, beside all others."""
-        while self._ready and self._link.can_publish:
+        """Send, as far as there is room. A queue that has not answered yet is sent one message, beside all others.
+
+        Nothing goes out over a connection that `up` has not told of yet: it would be sent again, and confirmed twice.
+        """
+        while self._is_up and self._ready and self._link.can_publish:
             meter = self._ready[0]
             works = self._link.works(meter.meter_id)
             if works and not self._has_room():

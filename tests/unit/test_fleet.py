@@ -433,6 +433,23 @@ def test_live_readings_go_one_by_one() -> None:
     assert world.messages == [1] * 30
 
 
+def test_nothing_goes_out_before_a_connection_is_told_of() -> None:
+    """It stands a moment earlier. What becomes due in that moment is sent once, not twice, and confirmed once."""
+    world = World()
+    world.is_connected = True
+    world.pass_time(3)
+    world.fleet.up()
+    world.answer()
+    assert world.messages == [3] * 3
+    world.down()
+    world.is_connected = True
+    world.pass_time(2)
+    world.fleet.up()
+    world.answer()
+    assert len(world.messages) == 6
+    assert world.fleet.is_done()
+
+
 def test_a_full_queue_stops_only_its_meter() -> None:
     """A refused meter stays behind and catches up; the others do not notice."""
     world = World(batch=1000)
