@@ -16,8 +16,8 @@ from tests.package.workshop import CHECKERS, RESULT, SOURCE, Workshop, bare_imag
 
 # Of an older Debian than the package is for: it does not know this policy, and wants init scripts beside units.
 OUTDATED = {"bookworm": {"newer-standards-version", "package-supports-alternative-init-but-no-init.d-script"}}
-# Of what debhelper, pybuild and setuptools write, their versions write each their own.
-OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-info/.*")
+# Of what debhelper, pybuild, setuptools and shtab write, their versions write each their own.
+OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-info/.*|usr/share/zsh/.*")
 
 
 @pytest.fixture(scope="session")
