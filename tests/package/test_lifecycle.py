@@ -13,12 +13,14 @@ def purge(machine: Machine) -> None:
     machine.run("apt-get purge -y pvsim && amqp-delete-queue --queue=Meter_0")
 
 
-def newer(machine: Machine) -> str:
-    """A package of a higher version, with other defaults to read in simulation.ini."""
+def newer(machine: Machine, more: str = "") -> str:
+    """A package of a higher version, with other defaults to read in simulation.ini, and perhaps one file more."""
     made = "/root/newer"
     machine.run(f"rm -rf {made} && dpkg-deb -R /root/pvsim.deb {made}")
     machine.run(f"sed -i 's/^Version: .*/&+1/' {made}/DEBIAN/control")
     machine.run(f"echo '# more' >>{made}/etc/pvsim/simulation.ini")
+    if more:
+        machine.run(f"mkdir -p {made}/{more.rpartition('/')[0]} && touch {made}/{more}")
     machine.run(f"dpkg-deb -b {made} {made}.deb")
     return f"{made}.deb"
 
@@ -55,6 +57,17 @@ def test_an_upgrade_leaves_a_stopped_fleet_stopped(pvsim: Machine) -> None:
         assert pvsim.property(unit, "ActiveState") == "inactive"
         assert pvsim.run(f"systemctl is-enabled {unit}") == "enabled"
     pvsim.run(f"apt-get install -y --allow-downgrades /root/pvsim.deb && systemctl disable {PV}")
+
+
+def test_an_upgrade_that_fails_changes_nothing(pvsim: Machine) -> None:
+    """What ran runs on, and an installation that comes after it starts the fleet as any other does."""
+    before = pvsim.property(METER, "MainPID")
+    failed = pvsim.try_run(f"dpkg -i {newer(pvsim, '/usr/bin/python3')}")
+    assert failed.returncode != 0
+    assert "trying to overwrite '/usr/bin/python3'" in failed.stdout
+    assert pvsim.property(METER, "MainPID") == before != "0"
+    pvsim.run("apt-get remove -y pvsim && apt-get install -y /root/pvsim.deb")
+    assert pvsim.run(f"systemctl is-active pvsim.target {METER}") == "active\nactive"
 
 
 def test_the_target_starts_what_is_enabled_and_stops_and_restarts_what_runs(pvsim: Machine) -> None:
