@@ -412,7 +412,7 @@ def test_refused_bodies_cost_little(node: Node, services: Services, client: Clie
     time.sleep(2)
     before = cpu_s(pv)
     time.sleep(10)
-    assert cpu_s(pv) - before < 2
+    assert cpu_s(pv) - before < 1
     assert (client.count(REJECTED), client.count(SPARE)) == (0, 0)
     client.delete(REJECTED)
     wait_for_set_aside(client, pv, 14)
