@@ -49,10 +49,12 @@ class MeterSettings:
 
 @dataclass(frozen=True, slots=True)
 class PvSettings:
-    """What one PV system does. `parameters`: the keys of its model."""
+    """What one PV system does. `time_window_ns`: how far from now the time of a reading may lie, None for any time;
+    `parameters`: the keys of its model."""
 
     model: str = "random"
     seed: int = 0
+    time_window_ns: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"peak_kw": Decimal("4.0")})
 
 

@@ -82,6 +82,10 @@ def _ns(text: str) -> int:
     return scaled(text, 9)
 
 
+def _window_ns(text: str) -> int:
+    return checked(_ns(text), _ns(text) > 0)
+
+
 def _interval_ns(text: str, least_ms: int = 1, most_ms: int = 86_400_000) -> int:
     milliseconds = scaled(text, 3)
     return checked(milliseconds, least_ms <= milliseconds <= most_ms) * 1_000_000
@@ -243,6 +247,7 @@ _HOLIDAYS = "DE, none, or dates such as 2026-12-25 with spaces between"
 _SECONDS = "seconds from 0.001 to 86400, whole milliseconds"
 _AT_LEAST_0 = "seconds, 0 or more"
 _SECONDS_OR_NOTHING = "seconds, 0 or more, or nothing for no limit"
+_WINDOW = "seconds, more than 0, or nothing for any time"
 _LINGER = "seconds from 0 to 3600, whole milliseconds"
 _KW = "kW, more than 0 and at most 1000000, with at most 6 decimals"
 _MONTHS = ", or twelve of them with spaces between, January first"
@@ -342,6 +347,7 @@ PV = table(
     ),
     *_AIR,
     Key("timezone", _ZONE_NOUN, _ZONE, or_nothing(_timezone), "", "timezone", shared=True),
+    Key("time_window", "a window of time", _WINDOW, or_nothing(_window_ns), "", "time_window_ns"),
     Key("live", "an answer", "yes or no", _yes_or_no, "yes", "live", shared=True),
     *REPLAY,
 )

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel
-from pvsim.reading import decode, decode_block
+from pvsim.reading import decode, decode_block, fixed_text, time_text
 from pvsim.row import format_block, format_row
 
 log = logging.getLogger("pvsim.pv")
@@ -33,6 +34,9 @@ MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, f
 LONGEST_WRITE_S = 0.1  # until what is written is committed
 LONGEST_WAIT_S = 30.0  # until a file is tried again
 LONGEST_STOP_S = 5.0  # until what is left when the service is stopped is left to its successor
+
+Check = Callable[[Sequence[int]], None]
+"""Raises NotAReading if these instants will not do."""
 
 Part = tuple[Sequence[int], Sequence[str]]
 """Rows of one day, and the instants of their readings before them."""
@@ -106,11 +110,12 @@ class Batch:
 class Meter:
     """One meter whose readings are recorded. `retry_at_s`: when its file is tried again, None if it can be written."""
 
-    __slots__ = ("failures", "meter_id", "pending", "power", "retry_at_s", "trouble", "writing")
+    __slots__ = ("check", "failures", "meter_id", "pending", "power", "retry_at_s", "trouble", "writing")
 
-    def __init__(self, meter_id: str, power: PowerModel) -> None:
+    def __init__(self, meter_id: str, power: PowerModel, check: Check | None) -> None:
         self.meter_id = meter_id
         self.power = power
+        self.check = check
         self.pending = Batch()
         self.writing: Batch | None = None
         self.failures = 0
@@ -120,6 +125,8 @@ class Meter:
     def add(self, body: bytes) -> int:
         """Compute the rows of a message, and keep them for the next commit; returns how many, or NotAReading."""
         times_ns, rows = self._rows(body)
+        if self.check:
+            self.check(times_ns)
         self.pending.times_ns += times_ns
         self.pending.rows += rows
         return len(rows)
@@ -141,11 +148,29 @@ class Meter:
 
 
 class Settings(NamedTuple):
-    """What else a recorder is given: `later`, of the loop, and a `clock`, seconds from any beginning."""
+    """What else a recorder is given: `later`, of the loop, and a `clock`, seconds from any beginning.
+
+    `windows_ns`: of meters of which not any time will do, how far from `now_ns` that of a reading may lie.
+    """
 
     later: Callable[[float, Callable[[], None]], None]
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
+    windows_ns: Mapping[str, int] = MappingProxyType({})
+    now_ns: Callable[[], int] = time.time_ns
+
+    def check(self, meter_id: str) -> Check | None:
+        """What the times of a meter's readings have to pass."""
+        window_ns = self.windows_ns.get(meter_id)
+        return partial(_check_window, self.now_ns, window_ns) if window_ns else None
+
+
+def _check_window(now_ns: Callable[[], int], window_ns: int, times_ns: Sequence[int]) -> None:
+    now = now_ns()
+    for each in min(times_ns), max(times_ns):
+        if abs(each - now) > window_ns:
+            window_s = fixed_text(window_ns, 9)
+            raise NotAReading(f"time_s {time_text(each)} is more than {window_s} s from now, which is time_window")
 
 
 class Recorder:
@@ -156,7 +181,9 @@ class Recorder:
     ) -> None:
         self.rows = 0  # that were written and are durable
         self.last_ns: int | None = None  # the instant of the newest reading
-        self._meters = {meter_id: Meter(meter_id, power) for meter_id, power in meters.items()}
+        self._meters = {
+            meter_id: Meter(meter_id, power, settings.check(meter_id)) for meter_id, power in meters.items()
+        }
         self._link = link
         self._files = files
         self._owner = owner

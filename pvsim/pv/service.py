@@ -18,7 +18,7 @@ from pvsim.pv.intake import Intake
 from pvsim.pv.live import Live
 from pvsim.pv.recorder import Recorder, Settings
 from pvsim.pv.setaside import SetAside
-from pvsim.reading import shown_ids
+from pvsim.reading import SECOND_NS, shown_ids
 
 if TYPE_CHECKING:
     from pvsim.pv import Options
@@ -50,7 +50,9 @@ class Service:
         }
         self._intake = Intake(options.meters, self._broker, arguments(options.broker))
         self._set_aside = SetAside(self._broker, clock)
-        self._recorder = Recorder(self._meters, self._broker, files, self, Settings(self._loop.later))
+        windows_ns = {each: window for each, of in options.meters.items() if (window := of.time_window_ns)}
+        settings = Settings(self._loop.later, windows_ns=windows_ns, now_ns=lambda: round(clock() * SECOND_NS))
+        self._recorder = Recorder(self._meters, self._broker, files, self, settings)
         self._clock = clock
         self._figures = PvFigures()
         self._live = Live(LiveLink(options.broker, self._loop), clock) if options.live else None

@@ -49,6 +49,7 @@ class Hostile:
                 threading.Thread(target=self._serve, args=(service, self.script), daemon=True).start()
 
     def _serve(self, service: socket.socket, script: Script) -> None:
+        service.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)  # `sent` is what the service has read, or nearly
         with service, socket.create_connection((self._node.host, self._node.port)) as broker, suppress(OSError):
             threading.Thread(target=_pass_on, args=(service, broker), daemon=True).start()
             for data in script(_frames(broker)):

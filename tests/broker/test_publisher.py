@@ -111,6 +111,26 @@ def test_many_days(node: Node, services: Services, publisher: Publisher) -> None
     check_end(node, pv)
 
 
+def test_window_of_time(node: Node, services: Services, publisher: Publisher, client: Client) -> None:
+    """With time_window, a time too far from now is set aside with the reason; without it, any time has its row."""
+    (services.directory / "simulation.ini").write_text("[pv]\ntime_window = 3600\n[pv Free]\ntime_window =\n")
+    pv = start(node, services, publisher, "Free")
+    now = int(time.time()) - START_S
+    for number in now - 3700, now - 3500, now + 3500, now + 3700, 0:
+        publisher.publish(reading(number))
+        client.publish(reading(number, "Free"), key="Free")
+    services.wait_for_rows("Free", 5, directory="files")
+    wait_for_set_aside(node, 3)
+    assert services.times("M", "files") == [START_S + now - 3500, START_S + now + 3500]
+    for properties, body in client.take(REJECTED, 3):
+        time_s = json.loads(body)["time_s"]
+        assert (
+            properties.headers["x-pvsim-reason"]
+            == f"time_s {time_s} is more than 3600 s from now, which is time_window"
+        )
+    check_end(node, pv)
+
+
 # What AMQP 0-9-1 has
 
 

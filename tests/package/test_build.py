@@ -117,3 +117,9 @@ def test_units_are_sandboxed_alike(unit: Path) -> None:
         return [line for line in lines if not line.startswith(("ExecStart=", "DefaultInstance="))]
 
     assert settings(unit) == settings(UNITS[0])
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_units_bound_their_memory(unit: Path) -> None:
+    """A broker that sends without an end is no danger to the machine."""
+    assert "MemoryMax=1G" in unit.read_text("utf-8").splitlines()

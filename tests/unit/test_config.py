@@ -159,11 +159,13 @@ def test_every_key_of_the_simulation(write: Write) -> None:
     path = write(
         "[meter]\nnb_meter = 3\nmodel = random\nseed = -9223372036854775808\ninterval = 0.250\nbacklog = 90.5\n"
         "batch = 1\n[pv]\nmodel = random\nseed = +7\npeak_kw = .000001\ntimezone = Europe/Berlin\n"
+        "time_window = 3600.5\n[pv M]\ntime_window =\n"
     )
     found = simulation(path)
     assert (found.nb_meter, found.timezone, found.source) == (3, "Europe/Berlin", str(path))
     assert found.meter("any") == MeterSettings("random", -(2**63), 250_000_000, 90_500_000_000, 1)
-    assert found.pv("any") == PvSettings("random", 7, {"peak_kw": Decimal("0.000001")})
+    assert found.pv("any") == PvSettings("random", 7, 3_600_500_000_000, {"peak_kw": Decimal("0.000001")})
+    assert found.pv("M") == PvSettings("random", 7, None, {"peak_kw": Decimal("0.000001")})
 
 
 def test_ids_that_differ(write: Write) -> None:
@@ -461,6 +463,10 @@ SIMULATION_ERRORS = [
     ("fault_shuffle = 1.5 in 1% of 60", "is not a fault; give a whole number of readings from 1 to 100, then in"),
     ("fault_clock = 1 in 1% of 60", "[meter] has no key fault_clock (meant fault_clock_s?)"),
     ("[pv]\nfault_stuck = 1% of 60", "line 3 is no key of [pv]; it has model,"),
+    ("[pv]\ntime_window = 0", "is not a window of time; give seconds, more than 0, or nothing for any time."),
+    ("[pv]\ntime_window = -60", "is not a window of time"),
+    ("[pv]\ntime_window = 1 day", "is not a window of time"),
+    ("time_window = 60", "line 2 is no key of [meter]; it has nb_meter,"),
     ("[pv]\npeak_kw =", KW),
     ("[pv]\npeak_kw = nan", KW),
     ("[pv]\npeak_kw = 0", KW),

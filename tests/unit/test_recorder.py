@@ -77,7 +77,7 @@ class WatchedFiles(DayFiles):
 class World:
     """A broker, its connection, a loop and a disk, in which events happen one by one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, windows_ns: Mapping[str, int]) -> None:
         self.now_s = 0.0
         self.is_up = True
         self.directory = directory
@@ -87,18 +87,23 @@ class World:
         self.unsettled: dict[int, tuple[str, int, bytes]] = {}  # by tag
         self.returns = Counter[int]()  # by message
         self.rejected: list[bytes] = []
+        self.reasons: set[str] = set()
         self.breaks = 0
         self._tag = self._message = self._instant = 0
         self._turns: list[Callable[[], None]] = []
         self._holder = -1
         self.files = WatchedFiles(directory, self)
         models = {meter_id: solar.random(0, meter_id, peak_kw=Decimal(4)) for meter_id in self.queues}
-        self.recorder = Recorder(
-            models, self, self.files, self, Settings(lambda _, call: self._turns.append(call), self._clock, lambda: 0.5)
+        settings = Settings(
+            lambda _, call: self._turns.append(call), self._clock, lambda: 0.5, windows_ns, self._now_ns
         )
+        self.recorder = Recorder(models, self, self.files, self, settings)
 
     def _clock(self) -> float:
         return self.now_s
+
+    def _now_ns(self) -> int:
+        return round(self.now_s) * SECOND
 
     # what the recorder sees
 
@@ -125,6 +130,7 @@ class World:
     def on_rejected(self, delivery: Delivery, reason: str) -> None:
         """It goes elsewhere."""
         assert reason
+        self.reasons.add(reason)
         self.rejected.append(self.unsettled.pop(delivery.tag)[2])
 
     def on_writable(self, queue: str) -> None:
@@ -153,6 +159,10 @@ class World:
         self._instant = instants[-1]
         self.published.update(f"{meter_id},{each // SECOND}" for each in instants)
         self._put(meter_id, encode(meter_id, instants, [1000] * count))
+
+    def publish_at(self, meter_id: str, *seconds: int) -> None:
+        """A message with readings of these instants."""
+        self._put(meter_id, encode(meter_id, [each * SECOND for each in seconds], [1000] * len(seconds)))
 
     def publish_rubbish(self, meter_id: str) -> None:
         """A message that is no reading."""
@@ -234,10 +244,10 @@ class World:
 
 
 @contextmanager
-def new_world() -> Iterator[World]:
-    """A world in an empty directory."""
+def new_world(**windows_ns: int) -> Iterator[World]:
+    """A world in an empty directory; the meters with a window of time have one of so many ns."""
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory))
+        world = World(Path(directory), windows_ns)
         yield world
         world.mend_file()
         world.files.close()
@@ -343,6 +353,27 @@ def test_a_file_that_takes_long_to_open(monkeypatch: pytest.MonkeyPatch) -> None
             turns += 1
         assert turns > 2
         assert world.recorder.rows == turns + 1
+
+
+def test_window_of_time() -> None:
+    """A reading further from now than the window is none, in a message of any length; a meter without one has all."""
+    with new_world(A=60 * SECOND) as world:
+        world.now_s = 1000.0
+        for seconds in (940, 1060), (939,), (1061,), (1000, 939), (1061, 1000, 1000), (940,), (1060,):
+            world.publish_at(BREAKABLE, *seconds)
+            world.publish_at(SOUND, *seconds)
+            for meter_id in BREAKABLE, SOUND:
+                world.deliver(meter_id)
+        assert len(world.rejected) == 4
+        assert world.reasons == {
+            "time_s 939 is more than 60 s from now, which is time_window",
+            "time_s 1061 is more than 60 s from now, which is time_window",
+        }
+        world.turn()
+        world.turn()
+        assert {row for row in world.rows() if row[0] == BREAKABLE} == {"A,940", "A,1060"}
+        sound = {f"B,{each}" for each in (939, 940, 1000, 1060, 1061)}
+        assert {row for row in world.rows() if row[0] == SOUND} == sound
 
 
 @pytest.mark.parametrize("is_long", [False, True])
