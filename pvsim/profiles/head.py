@@ -18,6 +18,7 @@ from pvsim.profiles.times import Times, Zone
 from pvsim.profiles.wishes import Wishes
 
 WITHIN = 200  # lines
+UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 _LOOKED_AT = 3  # lines of data
 _FOOT = re.compile(
     r"(?:grand )?(?:total|sum|summe|gesamt|average|avg|mean|min|max|minimum|maximum|mittelwert|durchschnitt|count)"
@@ -372,7 +373,7 @@ def _head(
         kind.read([first], -1)
     except ValueError as error:
         raise BadProfile(f"line {number}: {_sentence(BadProfile(times.no_time(first, error)))}") from None
-    _check_zone(at + 1, name, kind, zone, wishes)
+    _check_zone(at + 1, name, kind, zone, wishes, number, first)
     return Head(
         line=at + 1,
         names=names,
@@ -403,7 +404,7 @@ def _says_instants(first: str, before: Sequence[str]) -> bool:
 def _zone(line: int, name: str, wishes: Wishes) -> Zone | None:
     if not wishes.file_timezone:
         return None
-    if _UTC.search(name) and wishes.file_timezone not in ("UTC", "Etc/UTC", "GMT", "Etc/GMT"):
+    if _UTC.search(name) and wishes.file_timezone not in UTC:
         raise BadProfile(
             f"line {line}: the times are UTC, as the column {name} says, and of {wishes.file_timezone}, as the key"
             " file_timezone says; take the key away, or rename the column."
@@ -411,13 +412,20 @@ def _zone(line: int, name: str, wishes: Wishes) -> Zone | None:
     return Zone(wishes.file_timezone)
 
 
-def _check_zone(line: int, name: str, kind: Times, zone: Zone | None, wishes: Wishes) -> None:
+def _check_zone(
+    line: int, name: str, kind: Times, zone: Zone | None, wishes: Wishes, number: int, first: str
+) -> None:
     if kind.is_naive and zone is None and _NOT_UTC.search(name):
         raise BadProfile(
             f"line {line}: the times are not UTC, as the column {name} says, and have no offset; give file_timezone ="
             " their time zone, such as Europe/Berlin, or UTC."
         )
-    if kind.is_pvgis and zone is not None and wishes.file_timezone not in ("UTC", "Etc/UTC", "GMT", "Etc/GMT"):
+    if kind.is_naive and zone is None and not _UTC.search(name) and wishes.days_timezone not in ("", *UTC):
+        raise BadProfile(
+            f"line {number}: {shown(first)} has no offset, and is UTC or of {wishes.days_timezone}, as timezone of [pv]"
+            f" is; give file_timezone = UTC or file_timezone = {wishes.days_timezone}."
+        )
+    if kind.is_pvgis and zone is not None and wishes.file_timezone not in UTC:
         raise BadProfile(
             f"line {line}: times such as 20260621:1200 are PVGIS's, and UTC, but file_timezone is"
             f" {wishes.file_timezone}; take the key away, or give time_format = %Y%m%d:%H%M."
