@@ -180,12 +180,11 @@ class World:
             self.dead.add("M_1")
 
     def leader_comes(self) -> None:
-        """All queues answer: what waits for them arrives, late, and nobody waits for the answer."""
+        """All queues answer: what waits for them arrives, and is answered if its patience has not ended."""
         self.dead.clear()
         unanswered, self.unanswered = self.unanswered, []
-        for queue, body, _ in unanswered:
-            if queue in self.queues:
-                self.queues[queue].append((self.now_ns, body))
+        for queue, body, done in unanswered:
+            self._arrive(queue, body, done)
 
     def patience_ends(self) -> None:
         """What has had no answer is told to be silent."""
