@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -48,6 +49,7 @@ def finish(body: Body, wishes: Wishes) -> Profile:
         _make_one_year(body)
         body.gaps.clear()
     if body.head.times.is_naive and not body.head.is_naive_told and not wishes.file_timezone:
+        _check_spring(body)
         notes.append("its times have no offset, and are taken as UTC; file_timezone names another time zone")
     if body.head.end_name:
         notes.append(f"its times are ends, as the column {body.head.end_name} says, and count as beginnings; see shift")
@@ -93,6 +95,35 @@ def _check_second_turns(body: Body) -> None:
                 f" {step // SECOND_NS} s apart and else {body.step_ns // SECOND_NS} s: that hour a second time, with a"
                 " gap, or lines out of order; sort the lines, each time once, or give all times an offset."
             )
+
+
+def _check_spring(body: Body) -> None:
+    """Times that would be UTC leave out no hour just where clocks go forward: in Europe, the British Isles, America."""
+    step_ns, instants = body.step_ns, body.times
+    if not 0 < step_ns <= _HOUR_NS:
+        return
+    first_year, last_year = (
+        datetime.fromtimestamp(each // SECOND_NS, UTC).year for each in (instants[0], instants[-1])
+    )
+    for year in range(first_year, last_year + 1):
+        last, second = (_sunday(year, day) for day in (25, 8))
+        for day, hour in ((last, 2), (last, 1), (second, 2)):
+            start = (day.toordinal() - 719_163) * DAY_NS + hour * _HOUR_NS
+            at = bisect_left(instants, start)
+            if not 0 < at < len(instants):
+                continue
+            is_hole = instants[at - 1] >= start - step_ns and 0 <= instants[at] - start - _HOUR_NS < step_ns
+            if is_hole:
+                raise BadProfile(
+                    f"has nothing from {hour:02}:00 to {hour + 1:02}:00 on {day.isoformat()}, where clocks go forward,"
+                    " and times without an offset; give file_timezone = the file's time zone, or UTC."
+                )
+
+
+def _sunday(year: int, day: int) -> date:
+    """The first Sunday of March from this day on."""
+    first = date(year, 3, day)
+    return first.replace(day=day + (6 - first.weekday()) % 7)
 
 
 # Typical years.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -340,6 +341,21 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {},
         "2606211000 is 2026-06-21 10:00; give time_format = %y%m%d%H%M for that, or time_format = %s",
     ),
+    *(
+        (
+            f"an hour left out on {day}, each {minutes} minutes",
+            "time,P\n"
+            + "".join(
+                f"{day} {minute // 60:02}:{minute % 60:02},{minute}\n"
+                for minute in range(0, 360, minutes)
+                if minute // 60 != hour
+            ),
+            {},
+            f"has nothing from 0{hour}:00 to 0{hour + 1}:00 on {day}, where clocks go forward, and times without an",
+        )
+        for day, hour in (("2026-03-29", 2), ("2026-03-29", 1), ("2024-03-31", 2), ("2026-03-08", 2))
+        for minutes in (5, 30, 60)
+    ),
     ("ms from 0", "time_ms,P\n0,1\n1000,2\n", {}, "line 2: 0 is, by its size, not in ms, as its column time_ms"),
     (
         "two times in a cell",
@@ -614,6 +630,22 @@ def test_what_is_said(text: str, wishes: dict[str, Any], told: str) -> None:
         parse(text, **wishes)
     assert told in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("offset, wishes", [("Z", {}), ("", BERLIN), ("", {"file_timezone": "UTC"})])
+def test_an_hour_that_is_left_out(offset: str, wishes: dict[str, Any]) -> None:
+    """In UTC it is a gap; in the zone of the file it is none."""
+    hours = [hour for hour in range(6) if hour != 2]
+    text = "time,P\n" + "".join(f"2026-03-29T{hour:02}:00{offset},{hour}\n" for hour in hours)
+    steps = {(later - before) // SECOND for before, later in pairwise(parse(text, **wishes).times)}
+    assert steps == ({3600} if wishes == BERLIN else {3600, 7200})
+
+
+@pytest.mark.parametrize("day, hour", [("2026-03-29", 3), ("2026-03-28", 2), ("2026-03-22", 2), ("2026-10-25", 2)])
+def test_another_hour_that_is_left_out(day: str, hour: int) -> None:
+    """It says nothing of a time zone."""
+    text = "time,P\n" + "".join(f"{day} {each:02}:00,{each}\n" for each in range(6) if each != hour)
+    assert len(parse(text).times) == 5
 
 
 @pytest.mark.parametrize(
