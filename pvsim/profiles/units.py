@@ -34,14 +34,37 @@ _SPELLINGS = {
     "megawatts": "MW", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "kilowattstunden": "kWh", "wattstunden": "Wh",
 }  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
-_OTHER = {"gw", "gwh", "kva", "va", "kvar", "var", "kvarh", "vah", "kvah", "m3", "gj", "kj", "mj", "btu", "wp", "kwp"}
+_OTHER = {
+    "gw",
+    "gwh",
+    "kva",
+    "va",
+    "kvar",
+    "var",
+    "kvarh",
+    "vah",
+    "kvah",
+    "m3",
+    "gj",
+    "kj",
+    "mj",
+    "btu",
+    "wp",
+    "kwp",
+    "квт",
+    "вт",
+}
 _ENERGY = re.compile(
     r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|"
     r"meter ?stand|meter[ _]reading)(?![^\W_])",
     re.IGNORECASE,
 )
 _TOTALS = "Wh total, kWh total or MWh total for a counter"
-_WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. ] ?h(?![^\W_])", re.IGNORECASE)
+_WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -] ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
+_IN_WORDS = re.compile(
+    r"(kilo|mega|k)?[ -]?watt(?:s?[ _-]?(hours?|hrs?|heures?|horas?)|[ _-]?(stunden?)|s)?", re.IGNORECASE
+)
+_PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
 _JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
 _SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
 _NO_POWER = re.compile(r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm) ?[\])]|%")
@@ -71,7 +94,7 @@ def in_name(name: str) -> str:
         raise BadProfile(
             f"the column {name} is in {other[1] or '%'}, which is no power; name another one, or give unit."
         )
-    name = _WATT_HOURS.sub(r"\1h", name)
+    name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
     words = {word.lower() for word in _WORD.findall(name)}
     if not found and ({"mw"} | _OTHER) & words:
@@ -85,6 +108,12 @@ def in_name(name: str) -> str:
             f"the column {name} is an energy, in a unit that is not told; give unit = Wh, kWh, MWh, or {_TOTALS}."
         )
     return next(iter(found), "")
+
+
+def _in_letters(match: re.Match[str]) -> str:
+    """kWh for kilowatt hours."""
+    unit = "Wh" if match[2] or match[3] else "W"
+    return " " + _PREFIXES.get((match[1] or "").lower(), "") + unit + " "
 
 
 def _joined(word: str) -> str | None:

@@ -63,12 +63,23 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
     ),
     *(
         (f"kW in {name}", f"time,{name}\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n", {}, TEN)
-        for name in ("PkW", "powerKw", "pvPowerKW", "P_kW_avg")
+        for name in ("PkW", "powerKw", "pvPowerKW", "P_kW_avg", "kWatt", "Kilowatts", "mean_kilowatt")
     ),
     *(
         (f"kWh in {name}", f"time,{name}\n2026-06-21T10:00Z,0.2\n2026-06-21T10:30Z,0.1\n", {}, HALF)
-        for name in ("energyKWh", "E kW·h", "E [kW h]")
+        for name in (
+            "energyKWh",
+            "E kW·h",
+            "E [kW h]",
+            "kW-hours",
+            "kilowatt hours",
+            "Kilowattstunde",
+            "kilowatts-hour",
+        )
     ),
+    ("Wattstunden", "time,Wattstunden\n2026-06-21T10:00Z,200\n2026-06-21T10:30Z,100\n", {}, HALF),
+    ("watt-hours", "time,watt-hours\n2026-06-21T10:00Z,200\n2026-06-21T10:30Z,100\n", {}, HALF),
+    ("watts", "time,mean watts\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n", {}, TEN),
     ("one of several", "time,PV1 kW\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n", {}, TEN),
     (
         "wind from the west",
@@ -395,6 +406,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "says 10 kW, which may be a size",
     ),
     ("per kWp", "time,P per kWp\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "says kwp; give unit"),
+    ("another alphabet", "time,кВт\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "says квт; give unit"),
     ("amperes", "time,I [A]\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "is in A, which is no power"),
     ("percent", "time,Load %\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "is in %, which is no power"),
     (
