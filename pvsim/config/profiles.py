@@ -15,24 +15,32 @@ from pvsim.config.tables import LocalClock
 from pvsim.errors import ConfigError
 from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read
+from pvsim.profiles.head import UTC
 from pvsim.profiles.series import MOST_MILLIWATTS
 
 log = logging.getLogger(__name__)
 
 _PIECE = 2**20  # characters
-_UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 _OF_FILE = ("column", "unit", "time_column", "time_format", "missing", "where")
 
 Progress = Callable[[str], None] | None
 
 
-def with_profile(parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """The parameters of a replay, with the profile, and the clock of its time zone, for the keys of its file."""
+def with_profile(parameters: Mapping[str, Any], days_timezone: str | None, progress: Progress) -> dict[str, Any]:
+    """The parameters of a replay, with the profile, and the clock of its time zone, for the keys of its file.
+
+    `days_timezone`: that of the day files, None where the user names none.
+    """
     rest = dict(parameters)
     path, zone, loop = rest.pop("file"), rest.pop("file_timezone") or "", rest["loop"]
-    wishes = Wishes(file_timezone=zone, is_looped=loop is not None, **{each: rest.pop(each) for each in _OF_FILE})
+    wishes = Wishes(
+        file_timezone=zone,
+        is_looped=loop is not None,
+        days_timezone=days_timezone or "",
+        **{each: rest.pop(each) for each in _OF_FILE},
+    )
     profile = _profile(path, wishes, progress)
-    clock = LocalClock(zone) if zone and zone not in _UTC else None
+    clock = LocalClock(zone) if zone and zone not in UTC else None
     _check_loop(path, profile, loop, clock)
     largest = max(max(profile.milliwatts), -min(profile.milliwatts)) * rest["scale_parts"] // PARTS
     if largest > MOST_MILLIWATTS:
@@ -88,12 +96,11 @@ def _notes(profile: Profile, wishes: Wishes) -> list[str]:
 
 def _hint(path: Path) -> str:
     """What may be wrong with a name."""
-    text = str(path)
     if path.name[:1] in "\"'" or path.name[-1:] in "\"'":
         return "the quotes count as part of the name: take them away, "
-    if "~" in path.parts or path.name.startswith("~"):
+    if any(part.startswith("~") for part in path.parts):
         return "~ is not your home directory here: write the whole name, "
-    if " #" in text or " ;" in text:
+    if " #" in str(path) or " ;" in str(path):
         return "a comment needs a line of its own: take it away, "
     return ""
 

@@ -79,11 +79,11 @@ class Simulation:
 
         `progress` is told how far a large file has been read: a sentence.
         """
-        return _with_profile(self.meters.get(meter_id, self.every_meter), progress)
+        return _with_profile(self.meters.get(meter_id, self.every_meter), self.timezone, progress)
 
     def pv(self, meter_id: str, progress: Progress = None) -> PvSettings:
         """The settings of the PV system beside this meter; ConfigError and `progress` as for `meter`."""
-        return _with_profile(self.pvs.get(meter_id, self.every_pv), progress)
+        return _with_profile(self.pvs.get(meter_id, self.every_pv), self.timezone, progress)
 
 
 def load_simulation(path: Path | None, broker_path: Path | None) -> Simulation:
@@ -260,10 +260,10 @@ def _not_of_model(kind: _Kind[Settings], section: _Section, model: str, key: Key
 # Profiles that are replayed.
 
 
-def _with_profile(settings: Settings, progress: Progress) -> Settings:
+def _with_profile(settings: Settings, days_timezone: str | None, progress: Progress) -> Settings:
     """With the profile in the place of its file: read where it is needed, and once."""
     if "file" not in settings.parameters:
         return settings
     from pvsim.config import profiles
 
-    return replace(settings, parameters=profiles.with_profile(settings.parameters, progress))
+    return replace(settings, parameters=profiles.with_profile(settings.parameters, days_timezone, progress))

@@ -278,6 +278,11 @@ class Body:
         for at, seen in self._ids.items():
             text = cells[at] if at < len(cells) else ""
             last = self._last_ids.get(at)
+            if at == self.head.unit_at and last is not None and text != last:
+                raise BadProfile(
+                    f"line {number} is in {shown(text)}, as the column {self.head.names[at]} says, and the lines before"
+                    f" in {shown(last)}; write all in one unit."
+                )
             if text != last and text in seen and text:
                 raise BadProfile(
                     f"line {number} is of {shown(text)} again, after {shown(last or '')}: the column"

@@ -18,6 +18,7 @@ from pvsim.profiles.times import Times, Zone
 from pvsim.profiles.wishes import Wishes
 
 WITHIN = 200  # lines
+UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 _LOOKED_AT = 3  # lines of data
 _FOOT = re.compile(
     r"(?:grand )?(?:total|sum|summe|gesamt|average|avg|mean|min|max|minimum|maximum|mittelwert|durchschnitt|count)"
@@ -30,9 +31,15 @@ _NOT_UTC = re.compile(
     r"(?<![a-z])(?:utc|gmt)\s*[+-]\s*\d|(?<![a-z])(?:local|lokal|cet|cest|mez|mesz|bst|est|edt|pst|pdt|aest)(?![a-z])",
     re.IGNORECASE,
 )
+_UNIT_NAME = re.compile(r"units?|.*[ _]units?|unit[_ ]of[_ ]measurement|uom|einheit|unité|unite|unidad", re.IGNORECASE)
+_UNIT_LINE = re.compile(r"(?<![^\W_])(?:units?|einheit(?:en)?|unité|unidad)[\s:;,=\"|]{1,4}(\w+)", re.IGNORECASE)
+_END = re.compile(r"(?<![^\W_])(?:end|ende|ending|bis|fin|until)(?![^\W_])", re.IGNORECASE)
 _SEVERAL = re.compile(
     r"(?:^|[^a-z])(?:ids?|.*meter|entity|device|sensor|serial|field|measurement|station|house|household|building|"
-    r"inverter|channel|phase|register|obis|nmi|mpan|prm|ean|customer|location|z(?:ä|ae)hler)(?:$|[^a-z])|id$",
+    r"inverter|channel|phase|register|obis|nmi|mpan|prm|ean|customer|location|z(?:ä|ae)hler|name|tag|label|variable|"
+    r"metric|quantity|parameter|signal|topic|key|source|site|plant|unit|module|string|circuit|appliance|feeder|node|"
+    r"bus|area|zone|region|country|anlage|wechselrichter|ger(?:ä|ae)t|standort|messstelle|messpunkt|kanal|compteur|"
+    r"point|contador)(?:$|[^a-z])|id$",
     re.IGNORECASE,
 )
 
@@ -52,8 +59,10 @@ class Head(NamedTuple):
     unit: units.Unit
     may_be_total: bool
     times: Times
+    unit_at: int | None  # where each row tells its unit
     is_naive_told: bool  # the name of the column of times says UTC
     are_instants: bool
+    end_name: str  # the name of the column of times, if it says that these are ends
 
 
 class Line(NamedTuple):
@@ -360,10 +369,19 @@ def _head(
             f"line {number - 1} says that {wanted} is in {shown(unit_cells[value_at])}, which is no power; give"
             f" unit = one of {', '.join(units.UNITS)}."
         )
+    unit_at = _unit_at(names, cells, value_at)
+    if unit_at is not None and unit_at != where_at:
+        cell = units.in_cell(cells[unit_at]) or cell
+        if cell is None and cells[unit_at] and not wishes.unit:
+            raise BadProfile(
+                f"line {number} says that {wanted} is in {shown(cells[unit_at])}, which is no power; give unit = one of"
+                f" {', '.join(units.UNITS)}."
+            )
     try:
         unit, may_be_total = units.choose(wishes.unit, wanted, cell)
     except BadProfile as error:
         raise BadProfile(f"line {at + 1}: {error}") from None
+    _check_preamble(lines[:at], wanted, unit, wishes)
     name = " ".join(names[each] for each in times_at)
     zone = _zone(at + 1, name, wishes)
     first = " ".join(cells[each] for each in times_at)
@@ -372,7 +390,7 @@ def _head(
         kind.read([first], -1)
     except ValueError as error:
         raise BadProfile(f"line {number}: {_sentence(BadProfile(times.no_time(first, error)))}") from None
-    _check_zone(at + 1, name, kind, zone, wishes)
+    _check_zone(at + 1, name, kind, zone, wishes, number, first)
     return Head(
         line=at + 1,
         names=names,
@@ -384,15 +402,43 @@ def _head(
         ids_at=[
             place
             for place, each in enumerate(names)
-            if each and place not in (*is_time, value_at, where_at) and _SEVERAL.search(each)
+            if each and place not in (*is_time, value_at, where_at) and (_SEVERAL.search(each) or place == unit_at)
         ],
+        unit_at=unit_at,
         unnamed_at=[place for place, each in enumerate(names) if not each and place],
         unit=unit,
         may_be_total=may_be_total,
         times=kind,
         is_naive_told=bool(_UTC.search(name)) or bool(wishes.file_timezone),
         are_instants=kind.is_pvgis and _says_instants(first, lines[:at]),
+        end_name=name if _END.search(name) else "",
     )
+
+
+def _unit_at(names: list[str], cells: list[str], value_at: int) -> int | None:
+    """The column in which each row tells the unit of its value: the one behind it, or the only one.
+
+    W alone may be a wind's direction, unless the column is named for units.
+    """
+    places = [at for at, name in enumerate(names) if at < len(cells) and at != value_at and _UNIT_NAME.fullmatch(name)]
+    places += [
+        at for at, cell in enumerate(cells[: len(names)]) if at not in places and units.in_cell(cell) not in (None, "W")
+    ]
+    if value_at + 1 in places:
+        return value_at + 1
+    return places[0] if len(places) == 1 else None
+
+
+def _check_preamble(before: Sequence[str], wanted: str, unit: units.Unit, wishes: Wishes) -> None:
+    """A line above the header that tells a unit, as in `Unit;kWh`, has to be the one of the column."""
+    for number, line in enumerate(before, 1):
+        match = _UNIT_LINE.search(line)
+        told = units.in_cell(match[1]) if match else None
+        if told and told != unit.name and not wishes.unit:
+            raise BadProfile(
+                f"line {number} says {told}, and {wanted} is taken as {unit.name}; give unit = {told} or unit ="
+                f" {unit.name}."
+            )
 
 
 def _says_instants(first: str, before: Sequence[str]) -> bool:
@@ -403,7 +449,7 @@ def _says_instants(first: str, before: Sequence[str]) -> bool:
 def _zone(line: int, name: str, wishes: Wishes) -> Zone | None:
     if not wishes.file_timezone:
         return None
-    if _UTC.search(name) and wishes.file_timezone not in ("UTC", "Etc/UTC", "GMT", "Etc/GMT"):
+    if _UTC.search(name) and wishes.file_timezone not in UTC:
         raise BadProfile(
             f"line {line}: the times are UTC, as the column {name} says, and of {wishes.file_timezone}, as the key"
             " file_timezone says; take the key away, or rename the column."
@@ -411,13 +457,18 @@ def _zone(line: int, name: str, wishes: Wishes) -> Zone | None:
     return Zone(wishes.file_timezone)
 
 
-def _check_zone(line: int, name: str, kind: Times, zone: Zone | None, wishes: Wishes) -> None:
+def _check_zone(line: int, name: str, kind: Times, zone: Zone | None, wishes: Wishes, number: int, first: str) -> None:
     if kind.is_naive and zone is None and _NOT_UTC.search(name):
         raise BadProfile(
             f"line {line}: the times are not UTC, as the column {name} says, and have no offset; give file_timezone ="
             " their time zone, such as Europe/Berlin, or UTC."
         )
-    if kind.is_pvgis and zone is not None and wishes.file_timezone not in ("UTC", "Etc/UTC", "GMT", "Etc/GMT"):
+    if kind.is_naive and zone is None and not _UTC.search(name) and wishes.days_timezone not in ("", *UTC):
+        raise BadProfile(
+            f"line {number}: {shown(first)} has no offset, and is UTC or of {wishes.days_timezone}, as timezone of [pv]"
+            f" is; give file_timezone = UTC or file_timezone = {wishes.days_timezone}."
+        )
+    if kind.is_pvgis and zone is not None and wishes.file_timezone not in UTC:
         raise BadProfile(
             f"line {line}: times such as 20260621:1200 are PVGIS's, and UTC, but file_timezone is"
             f" {wishes.file_timezone}; take the key away, or give time_format = %Y%m%d:%H%M."

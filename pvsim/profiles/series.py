@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
-from operator import sub
+from operator import lt, sub
 from typing import TYPE_CHECKING
 
 from pvsim.models.replay import Profile
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.times import DAY_NS, SECOND_NS
+from pvsim.profiles.times import DAY_NS, SECOND_NS, Epochs, are_stamps
 from pvsim.profiles.units import ENERGY, POWER, TOTAL
 from pvsim.profiles.wishes import ZERO, Wishes
 
@@ -23,6 +25,8 @@ _HOUR_NS = 3600 * SECOND_NS
 MOST_MILLIWATTS = 10**15  # which can still be sent
 _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
+_MOST_LOOKED_AT = 1000
+_OLD_NS = 10 * 365 * DAY_NS  # of 1980
 
 
 def is_next_month(previous: int, instant: int) -> bool:
@@ -39,12 +43,16 @@ def finish(body: Body, wishes: Wishes) -> Profile:
         raise BadProfile("has fewer than two lines of data; give at least two.")
     notes = []
     _check_second_turns(body)
+    notes += _epochs_told(body)
     _check_years_apart(body, wishes)
     if body.is_typical:
         _make_one_year(body)
         body.gaps.clear()
     if body.head.times.is_naive and not body.head.is_naive_told and not wishes.file_timezone:
+        _check_spring(body)
         notes.append("its times have no offset, and are taken as UTC; file_timezone names another time zone")
+    if body.head.end_name:
+        notes.append(f"its times are ends, as the column {body.head.end_name} says, and count as beginnings; see shift")
     notes += _gaps_told(body)
     end_ns = 2 * body.times[-1] - body.times[-2]
     if body.head.unit.kind != POWER:
@@ -59,6 +67,23 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))
 
 
+def _epochs_told(body: Body) -> list[str]:
+    """What is said of numbers that are taken as seconds since the epoch; BadProfile if all could be dates."""
+    kind = body.head.times
+    if not isinstance(kind, Epochs) or kind.is_told:
+        return []
+    some = body.times[:: max(1, len(body.times) // _MOST_LOOKED_AT)]
+    if are_stamps(some):
+        first = f"{body.times[0] // SECOND_NS}"
+        raise BadProfile(
+            f"has times that are all seconds since 1970 or dates: {first} is 20{first[:2]}-{first[2:4]}-{first[4:6]}"
+            f" {first[6:8]}:{first[8:]}; give time_format = %y%m%d%H%M for that, or time_format = %s for seconds."
+        )
+    if body.times[-1] < _OLD_NS:
+        return ["its times are taken as seconds since 1970; if they count something else, give dates"]
+    return []
+
+
 def _check_second_turns(body: Body) -> None:
     """In the hour that comes twice, a row that stands twice looks like the second turn; but it leaves a gap."""
     steps = body.head.times.zone.steps_back if body.head.times.zone else {}
@@ -70,6 +95,35 @@ def _check_second_turns(body: Body) -> None:
                 f" {step // SECOND_NS} s apart and else {body.step_ns // SECOND_NS} s: that hour a second time, with a"
                 " gap, or lines out of order; sort the lines, each time once, or give all times an offset."
             )
+
+
+def _check_spring(body: Body) -> None:
+    """Times that would be UTC leave out no hour just where clocks go forward: in Europe, the British Isles, America."""
+    step_ns, instants = body.step_ns, body.times
+    if not 0 < step_ns <= _HOUR_NS:
+        return
+    first_year, last_year = (
+        datetime.fromtimestamp(each // SECOND_NS, UTC).year for each in (instants[0], instants[-1])
+    )
+    for year in range(first_year, last_year + 1):
+        last, second = (_sunday(year, day) for day in (25, 8))
+        for day, hour in ((last, 2), (last, 1), (second, 2)):
+            start = (day.toordinal() - 719_163) * DAY_NS + hour * _HOUR_NS
+            at = bisect_left(instants, start)
+            if not 0 < at < len(instants):
+                continue
+            is_hole = instants[at - 1] >= start - step_ns and 0 <= instants[at] - start - _HOUR_NS < step_ns
+            if is_hole:
+                raise BadProfile(
+                    f"has nothing from {hour:02}:00 to {hour + 1:02}:00 on {day.isoformat()}, where clocks go forward,"
+                    " and times without an offset; give file_timezone = the file's time zone, or UTC."
+                )
+
+
+def _sunday(year: int, day: int) -> date:
+    """The first Sunday of March from this day on."""
+    first = date(year, 3, day)
+    return first.replace(day=day + (6 - first.weekday()) % 7)
 
 
 # Typical years.
@@ -149,6 +203,13 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
             f"has values in {body.head.names[body.head.value_at]} that never fall: energy of each line until the next,"
             f" for unit = {name}, or a counter, for unit = {name} total."
         )
+    if body.head.may_be_total and _begins_anew(body.values):
+        name = body.head.unit.name
+        raise BadProfile(
+            f"has values in {body.head.names[body.head.value_at]} that rise, and now and then fall to almost nothing:"
+            f" energy of each line until the next, for unit = {name}, or a counter that begins anew, such as a day's,"
+            " which cannot be replayed."
+        )
     if is_total:
         if wishes.missing == ZERO:
             raise BadProfile("is of a counter, which no missing value makes 0; give missing = skip or error.")
@@ -164,6 +225,13 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
     values[-1] = _milliwatts(values[-1], last)
     end_ns: int = times[-1] + last
     return end_ns
+
+
+def _begins_anew(values: Sequence[int]) -> bool:
+    """Whether energies look like a counter's that begins anew: they rise in many steps, and fall to almost nothing."""
+    rises = sum(map(lt, values, values[1:]))
+    falls = [(high, low) for high, low in pairwise(values) if low < high]
+    return 0 < 3 * len(falls) <= rises and all(0 <= 4 * low <= high for high, low in falls)
 
 
 def _differences(body: Body) -> int:

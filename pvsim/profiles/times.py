@@ -33,6 +33,7 @@ _PVGIS = re.compile(r":(?P<h>\d\d)(?P<m>\d\d)(?P<s>)(?P<part>)(?P<offset>)", re.
 _NUMBER = re.compile(r"(\d{1,19})(?:\.(\d*))?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,4})([./-])(\d\d?)\2(\d{2}|\d{4})(?:[ T,]+(.*))?", re.ASCII)
 _TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?", re.ASCII)
+_CLOCK = re.compile(rf"{_TIME_OF_DAY.pattern}(?: ?[AP]\.?M\.?)?", re.ASCII | re.IGNORECASE)
 _TWELVE_HOURS = re.compile(r"\d{4}-\d\d-\d\d \d\d?:\d\d(:\d\d)? ?[AP]M", re.ASCII | re.IGNORECASE)
 _MOST_RESTS = 200_000
 _SLOT_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
@@ -193,9 +194,10 @@ class Epochs(Times):
 
     is_naive = False
 
-    def __init__(self, factor: int) -> None:
+    def __init__(self, factor: int, *, is_told: bool) -> None:
         super().__init__(None)
         self._factor = factor
+        self.is_told = is_told  # by the user, or by the name of the column
 
     def _walls(self, texts: Sequence[str]) -> list[int]:
         factor = self._factor
@@ -239,7 +241,7 @@ def choose(text: str, name: str, time_format: str, zone: Zone | None) -> Times:
     `zone`: None where the user names none.
     """
     if time_format == "%s":
-        return Epochs(SECOND_NS)
+        return Epochs(SECOND_NS, is_told=True)
     if time_format:
         kind: Times = Formatted(zone, time_format)
         kind.read([text], -1)
@@ -247,7 +249,7 @@ def choose(text: str, name: str, time_format: str, zone: Zone | None) -> Times:
     if text.isdigit() and len(text) in (8, 12, 14) and _is_stamp(text):
         return DateTimes(zone, 8)
     if is_number(text):
-        return Epochs(_factor(text, name))
+        return Epochs(_factor(text, name), is_told=_TOLD.search(name) is not None)
     length = _halves(text)
     if length is None:
         raise BadProfile(_refusal(text))
@@ -284,9 +286,14 @@ def _factor(text: str, name: str) -> int:
         raise BadProfile(f"{text} is seconds since 1970 or {unclear} or time_format = %s for seconds since 1970.")
     factor = next(each for limit, each in _SIZES if value < limit)
     said = re.search(r"[\[(_](s|ms|us|µs|ns)[\])]?$", name.lower())
-    if said and value and _BY_NAME[said[1]] != factor:
+    if said and _BY_NAME[said[1]] != factor:
         raise BadProfile(f"{text} is, by its size, not in {said[1]}, as its column {name} says; {_GIVE}")
     return factor
+
+
+def are_stamps(instants: Sequence[int]) -> bool:
+    """Whether all of these are, in seconds, digits such as 2606211200 as well: year, month, day, hour and minute."""
+    return all(10**9 <= each // SECOND_NS < 10**10 and _is_stamp(f"20{each // SECOND_NS}") for each in instants)
 
 
 def _serial(value: int) -> str:
@@ -299,6 +306,7 @@ def _serial(value: int) -> str:
 
 
 _GIVE = f"give one such as {RIGHT}."
+_TOLD = re.compile(r"epoch|unix|[\[(_ ](?:s|sec|seconds)[\])]?$", re.IGNORECASE)
 _SIZES = ((10**11, SECOND_NS), (10**14, 10**6), (10**17, 10**3), (10**20, 1))
 _BY_NAME = {"s": SECOND_NS, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 
@@ -310,6 +318,10 @@ def _refusal(text: str) -> str:
     if not match or _DAY_10.match(text):
         return f"{shown(text)} is no time; give one such as {RIGHT}."
     first, mark, second, year, rest = match.groups()
+    if rest and not _CLOCK.fullmatch(rest):
+        return (
+            f"{shown(text)} is more than one time; split it into columns, and give time_column = that of the beginning."
+        )
     tail = _tail(rest or "")
     letter = "%Y" if len(year) == 4 else "%y"
     forms = [f"%d{mark}%m{mark}{letter}{tail}", f"%m{mark}%d{mark}{letter}{tail}"]

@@ -34,7 +34,40 @@ _SPELLINGS = {
     "megawatts": "MW", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "kilowattstunden": "kWh", "wattstunden": "Wh",
 }  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
-_OTHER = {"gw", "gwh", "kva", "va", "kvar", "var", "kvarh", "vah", "kvah", "m3", "gj", "kj", "mj", "btu"}
+_OTHER = {
+    "gw",
+    "gwh",
+    "kva",
+    "va",
+    "kvar",
+    "var",
+    "kvarh",
+    "vah",
+    "kvah",
+    "m3",
+    "gj",
+    "kj",
+    "mj",
+    "btu",
+    "wp",
+    "kwp",
+    "квт",
+    "вт",
+}
+_ENERGY = re.compile(
+    r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|"
+    r"meter ?stand|meter[ _]reading)(?![^\W_])",
+    re.IGNORECASE,
+)
+_TOTALS = "Wh total, kWh total or MWh total for a counter"
+_WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -] ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
+_IN_WORDS = re.compile(
+    r"(kilo|mega|k)?[ -]?watt(?:s?[ _-]?(hours?|hrs?|heures?|horas?)|[ _-]?(stunden?)|s)?", re.IGNORECASE
+)
+_PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
+_JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
+_SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
+_NO_POWER = re.compile(r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm) ?[\])]|%")
 _PER_AREA = re.compile(r"(?:k?wh?)\s*[/·*]?\s*(?:m|qm|kwp)\s*(?:\^?-?2|²|-2|\b)", re.IGNORECASE)
 _PER_TIME = re.compile(
     r"/\s*(?:\d+\s*)?(?:hh|h|min|hour|half)|per (?:\d+ ?)?(?:half|quarter|hour|min|interval)|interval|period|delta",
@@ -53,7 +86,16 @@ def in_name(name: str) -> str:
         if per[0].lower().startswith("w") and not per[0].lower().startswith("wh") and "p" not in per[0].lower():
             return ""  # irradiance, replayed as if it were W
         raise BadProfile(f"the column {name} is in {per[0]}, which is no power; give unit = one of {', '.join(UNITS)}.")
-    found = {unit for word in _WORD.findall(name) if (unit := _of_word(word))}
+    if size := _SIZE.search(name):
+        raise BadProfile(
+            f"the column {name} says {size[0]}, which may be a size or a unit; give unit = one of {', '.join(UNITS)}."
+        )
+    if other := _NO_POWER.search(name):
+        raise BadProfile(
+            f"the column {name} is in {other[1] or '%'}, which is no power; name another one, or give unit."
+        )
+    name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
+    found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
     words = {word.lower() for word in _WORD.findall(name)}
     if not found and ({"mw"} | _OTHER) & words:
         word = min(({"mw"} | _OTHER) & words)
@@ -61,7 +103,23 @@ def in_name(name: str) -> str:
         raise BadProfile(f"the column {name} says {what}; give unit = one of {', '.join(UNITS)}.")
     if len(found) > 1:
         raise BadProfile(f"the column {name} says {' and '.join(sorted(found))}; give unit = one of them.")
+    if not found and _ENERGY.search(name):
+        raise BadProfile(
+            f"the column {name} is an energy, in a unit that is not told; give unit = Wh, kWh, MWh, or {_TOTALS}."
+        )
     return next(iter(found), "")
+
+
+def _in_letters(match: re.Match[str]) -> str:
+    """kWh for kilowatt hours."""
+    unit = "Wh" if match[2] or match[3] else "W"
+    return " " + _PREFIXES.get((match[1] or "").lower(), "") + unit + " "
+
+
+def _joined(word: str) -> str | None:
+    """The unit at the end of a word such as powerKw or PkW."""
+    match = _JOINED.search(word)
+    return _of_word(match[0]) if match else None
 
 
 def _of_word(word: str) -> str | None:
@@ -75,7 +133,7 @@ def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
     if key:
         told = cell or _told(name)
         if told and told != key.removesuffix(" total"):
-            place = "the row of units" if cell else f"its name, {name},"
+            place = "what stands beside or below it" if cell else f"its name, {name},"
             raise BadProfile(
                 f"the column {name} is in {told}, as {place} says, and in {key}, as the key unit says;"
                 " take the key away, or rename the column."

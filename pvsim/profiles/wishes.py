@@ -10,7 +10,8 @@ ERROR, SKIP, ZERO = "error", "skip", "zero"
 class Wishes(NamedTuple):
     """The keys of a replayed file; empty where nothing was said.
 
-    `where`: a column and the value that its rows have; `is_looped`: whether the user says how it is looped.
+    `where`: a column and the value that its rows have; `is_looped`: whether the user says how it is looped;
+    `days_timezone`: the time zone of the day files, which the file may be in as well.
     """
 
     column: str = ""
@@ -21,3 +22,4 @@ class Wishes(NamedTuple):
     missing: str = ERROR
     where: tuple[str, str] | None = None
     is_looped: bool = False
+    days_timezone: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ def found(profile: Profile) -> list[tuple[str, float]]:
 
 
 TEN = [("06-21T10:00", 100.0), ("06-21T11:00", 200.0)]
+HALF = [("06-21T10:00", 400.0), ("06-21T10:30", 200.0)]
 BERLIN: dict[str, Any] = {"file_timezone": "Europe/Berlin"}
 GERMAN: dict[str, Any] = {"time_format": "%d.%m.%Y %H:%M", **BERLIN}
 
@@ -50,6 +52,54 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         TEN,
     ),
     ("Grafana, ms", "time,P\n1782036000000,100\n1782039600000,200\n", {}, TEN),
+    *(
+        (
+            f"a unit of each row, in {name}",
+            f"time,value,{name}\n2026-06-21T10:00Z,0.1,kW\n2026-06-21T11:00Z,0.2,kW\n",
+            {"column": "value"},
+            TEN,
+        )
+        for name in ("unit", "unit_of_measurement", "uom", "x")
+    ),
+    *(
+        (f"kW in {name}", f"time,{name}\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n", {}, TEN)
+        for name in ("PkW", "powerKw", "pvPowerKW", "P_kW_avg", "kWatt", "Kilowatts", "mean_kilowatt")
+    ),
+    *(
+        (f"kWh in {name}", f"time,{name}\n2026-06-21T10:00Z,0.2\n2026-06-21T10:30Z,0.1\n", {}, HALF)
+        for name in (
+            "energyKWh",
+            "E kW·h",
+            "E [kW h]",
+            "kW-hours",
+            "kilowatt hours",
+            "Kilowattstunde",
+            "kilowatts-hour",
+        )
+    ),
+    ("Wattstunden", "time,Wattstunden\n2026-06-21T10:00Z,200\n2026-06-21T10:30Z,100\n", {}, HALF),
+    ("watt-hours", "time,watt-hours\n2026-06-21T10:00Z,200\n2026-06-21T10:30Z,100\n", {}, HALF),
+    ("watts", "time,mean watts\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n", {}, TEN),
+    ("one of several", "time,PV1 kW\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n", {}, TEN),
+    (
+        "wind from the west",
+        "time,P,wind\n2026-06-21T10:00Z,100,W\n2026-06-21T11:00Z,200,NW\n",
+        {},
+        TEN,
+    ),
+    ("a BMW", "time,BMW\n2026-06-21T10:00Z,100\n2026-06-21T11:00Z,200\n", {}, TEN),
+    (
+        "two-digit years",
+        "time,P\n2606211000,100\n2606211100,200\n",
+        {"time_format": "%y%m%d%H%M"},
+        TEN,
+    ),
+    (
+        "energies of an evening",
+        "time,kWh\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n2026-06-21T12:00Z,0\n",
+        {},
+        [*TEN, ("06-21T12:00", 0.0)],
+    ),
     ("µs", "timestamp,P\n1782036000000000,100\n1782039600000000,200\n", {}, TEN),
     ("Grafana, with sep=", 'sep=,\n"Time","P"\n2026-06-21 10:00:00,100\n2026-06-21 11:00:00,200\n', {}, TEN),
     ("Excel, with sep=;", "sep=;\ntime;P\n2026-06-21 10:00;100\n2026-06-21 11:00;200\n", {}, TEN),
@@ -297,6 +347,93 @@ def test_what_it_means(text: str, wishes: dict[str, Any], right: list[tuple[str,
 
 BAD: list[tuple[str, str, dict[str, Any], str]] = [
     (
+        "digits of a date without its century",
+        "time,P\n2606211000,1\n2606211100,2\n",
+        {},
+        "2606211000 is 2026-06-21 10:00; give time_format = %y%m%d%H%M for that, or time_format = %s",
+    ),
+    *(
+        (
+            f"an hour left out on {day}, each {minutes} minutes",
+            "time,P\n"
+            + "".join(
+                f"{day} {minute // 60:02}:{minute % 60:02},{minute}\n"
+                for minute in range(0, 360, minutes)
+                if minute // 60 != hour
+            ),
+            {},
+            f"has nothing from 0{hour}:00 to 0{hour + 1}:00 on {day}, where clocks go forward, and times without an",
+        )
+        for day, hour in (("2026-03-29", 2), ("2026-03-29", 1), ("2024-03-31", 2), ("2026-03-08", 2))
+        for minutes in (5, 30, 60)
+    ),
+    ("ms from 0", "time_ms,P\n0,1\n1000,2\n", {}, "line 2: 0 is, by its size, not in ms, as its column time_ms"),
+    (
+        "two times in a cell",
+        "MTU,P\n21.06.2026 10:00 - 21.06.2026 10:15,1\n21.06.2026 10:15 - 21.06.2026 10:30,2\n",
+        {},
+        "is more than one time; split it into columns",
+    ),
+    *(
+        (
+            f"meters in turn, by {name}",
+            f"time,{name},P\n2026-06-21T10:00Z,A,1\n2026-06-21T10:01Z,B,9\n2026-06-21T11:00Z,A,2\n",
+            {"column": "P"},
+            f"line 4 is of A again, after B: the column {name} has several",
+        )
+        for name in ("name", "tag", "Anlage", "variable", "Wechselrichter", "Standort")
+    ),
+    (
+        "a counter of each day",
+        "time,E_kWh\n"
+        + "".join(f"2026-06-{day}T{hour:02}:00Z,{max(0, hour - 6)}\n" for day in (21, 22) for hour in range(24)),
+        {},
+        "has values in E_kWh that rise, and now and then fall to almost nothing",
+    ),
+    *(
+        (
+            f"an energy, {name}",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            "in a unit that is not told",
+        )
+        for name in ("total_energy", "Energie", "Zählerstand", "Ertrag heute", "Meter Reading")
+    ),
+    (
+        "a size",
+        "time,10 kW inverter\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+        {},
+        "says 10 kW, which may be a size",
+    ),
+    ("per kWp", "time,P per kWp\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "says kwp; give unit"),
+    ("another alphabet", "time,кВт\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "says квт; give unit"),
+    ("amperes", "time,I [A]\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "is in A, which is no power"),
+    ("percent", "time,Load %\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n", {}, "is in %, which is no power"),
+    (
+        "units in turn",
+        "time;Einheit;Wert\n2026-06-21T10:00Z;W;900\n2026-06-21T11:00Z;kW;1,7\n",
+        {"column": "Wert"},
+        "line 3 is in kW, as the column Einheit says, and the lines before in W",
+    ),
+    (
+        "units of volts",
+        "time,value,unit\n2026-06-21T10:00Z,230,V\n2026-06-21T11:00Z,231,V\n",
+        {"column": "value"},
+        "line 2 says that value is in V, which is no power",
+    ),
+    (
+        "a unit of each row, and another key",
+        "time,value,unit\n2026-06-21T10:00Z,1,kW\n2026-06-21T11:00Z,2,kW\n",
+        {"column": "value", "unit": "W"},
+        "is in kW, as what stands beside or below it says, and in W, as the key unit says",
+    ),
+    (
+        "a unit above the header",
+        "Unit;kWh\ntime;value\n2026-06-21T10:00Z;1\n2026-06-21T11:00Z;2\n",
+        {},
+        "line 1 says kWh, and value is taken as W; give unit = kWh or unit = W.",
+    ),
+    (
         "day first",
         "Datum;P\n21.06.2026 12:00;1\n21.06.2026 13:00;2\n",
         {},
@@ -505,3 +642,39 @@ def test_what_is_said(text: str, wishes: dict[str, Any], told: str) -> None:
         parse(text, **wishes)
     assert told in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("offset, wishes", [("Z", {}), ("", BERLIN), ("", {"file_timezone": "UTC"})])
+def test_an_hour_that_is_left_out(offset: str, wishes: dict[str, Any]) -> None:
+    """In UTC it is a gap; in the zone of the file it is none."""
+    hours = [hour for hour in range(6) if hour != 2]
+    text = "time,P\n" + "".join(f"2026-03-29T{hour:02}:00{offset},{hour}\n" for hour in hours)
+    steps = {(later - before) // SECOND for before, later in pairwise(parse(text, **wishes).times)}
+    assert steps == ({3600} if wishes == BERLIN else {3600, 7200})
+
+
+@pytest.mark.parametrize("day, hour", [("2026-03-29", 3), ("2026-03-28", 2), ("2026-03-22", 2), ("2026-10-25", 2)])
+def test_another_hour_that_is_left_out(day: str, hour: int) -> None:
+    """It says nothing of a time zone."""
+    text = "time,P\n" + "".join(f"{day} {each:02}:00,{each}\n" for each in range(6) if each != hour)
+    assert len(parse(text).times) == 5
+
+
+@pytest.mark.parametrize(
+    "text, notes",
+    [
+        (
+            "time,P\n0,1\n60,2\n",
+            ("its times are taken as seconds since 1970; if they count something else, give dates",),
+        ),
+        ("time_s,P\n0,1\n60,2\n", ()),
+        (
+            "Period End,P\n1782036000,1\n1782037800,2\n",
+            ("its times are ends, as the column Period End says, and count as beginnings; see shift",),
+        ),
+        ("Send time,P\n1782036000,1\n1782037800,2\n", ()),
+    ],
+)
+def test_what_should_be_known(text: str, notes: tuple[str, ...]) -> None:
+    """What is usable, but likely not meant so, is told."""
+    assert parse(text, time_column=text.partition(",")[0]).notes == notes

@@ -240,6 +240,42 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         simulation.meter("Meter_3")
 
 
+@pytest.mark.parametrize(
+    "given, hint",
+    [
+        ('"p3.csv"', "the quotes count as part of the name: take them away"),
+        ("'p3.csv'", "the quotes count"),
+        ('"days/p3.csv"', "the quotes count"),
+        ("~/p3.csv", "~ is not your home directory here: write the whole name"),
+        ("~pi/p3.csv", "~ is not your home directory here"),
+        ("p3.csv # morning", "a comment needs a line of its own: take it away"),
+        ("p3.csv ; morning", "a comment needs a line of its own"),
+    ],
+)
+def test_names_that_a_shell_would_read(given: str, hint: str, tmp_path: Path) -> None:
+    """A name is taken as it stands; what a shell, or another program, would make of it is a hint, and no more."""
+    (tmp_path / "p3.csv").write_text("time,P\n0,1\n60,2\n")
+    path = tmp_path / "simulation.ini"
+    path.write_text(f"[pv]\nmodel = replay\nfile = {given}\n")
+    with pytest.raises(ConfigError, match="is no file; ") as caught:
+        config.load_simulation(path, None).pv("Meter_0")
+    assert f"is no file; {hint}" in str(caught.value)
+    assert str(caught.value).endswith(", create it, or name another one.")
+
+
+@pytest.mark.parametrize("name", ["a~b.csv", "it's #1.csv", "p3 2026.csv"])
+def test_names_without_a_hint(name: str, tmp_path: Path) -> None:
+    """Unusual names work, and one that is missing has no hint that is wrong."""
+    path = tmp_path / "simulation.ini"
+    path.write_text(f"[pv]\nmodel = replay\nfile = {name}\n")
+    simulation = config.load_simulation(path, None)
+    if "#" not in name:
+        with pytest.raises(ConfigError, match="is no file; create it, or name another one"):
+            simulation.pv("Meter_0")
+    (tmp_path / name).write_text("time,P\n0,1\n60,2\n")
+    assert simulation.pv("Meter_0").model == "replay"
+
+
 def test_large_file() -> None:
     """100,000 rows take 16 bytes each, and a second or so."""
     lines = ["time,P", *(f"{NOON_S + second},{second % 4000}.5" for second in range(100_000))]

@@ -343,6 +343,29 @@ def test_nothing_but_a_header(tmp_path: Path, run: Run) -> None:
     assert run(NAME, "--from", str(START_S), "--to", str(START_S + 1))[0] == 1
 
 
+def test_days_of_another_time_zone(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were written in another time zone: not damage alone is told, but the key that may be wrong."""
+    write(tmp_path, range(-3600, 0), zone="Europe/Berlin")
+    (tmp_path / "simulation.ini").write_text(SETTINGS.replace("timezone = UTC", "timezone ="))
+    span = ("--from", "2025-11-21T23:00:00Z", "--to", "2025-11-22T00:00:00Z")
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        status, found = run(NAME, *span, form="")
+        json_status, counts = run(NAME, *span)
+        mended, _ = run(NAME, *span, "--timezone", "Europe/Berlin")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    hint = "; if the files were written in another one, name it with --timezone, or as timezone in simulation.ini.\n"
+    assert f"\n3600 rows are of another day in the time zone of this machine{hint}" in found["text"]
+    assert (status, json_status, counts["total"]["wrong_day"], mended) == (1, 1, 3600, 0)
+    (tmp_path / "simulation.ini").write_text(SETTINGS)
+    status, found = run(NAME, *span, form="")
+    assert f"\n3600 rows are of another day in the time zone UTC{hint}" in found["text"]
+    assert status == 1
+
+
 def test_gap_beside_a_row_off_the_grid(tmp_path: Path, run: Run) -> None:
     """What is missing are instants of the grid."""
     write(tmp_path, range(50))
