@@ -124,8 +124,8 @@ class _Minute(NamedTuple):
     """The light of a cloudless sky, W/m²: of the beam on the cells and on a horizontal plane, and `all` on the latter.
 
     `even`, `ground`: what share of the diffuse light gets to the cells if it comes evenly from the whole sky, and of
-    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C. `clearness`:
-    the clearness index of the cloudless sky.
+    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C. `mass`: the
+    relative air mass.
     """
 
     beam: float
@@ -133,7 +133,7 @@ class _Minute(NamedTuple):
     all: float
     uneven: float
     air_c: float
-    clearness: float
+    mass: float
 
 
 def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
@@ -143,7 +143,7 @@ def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
         seen = light(minute * _LIGHT_STEP_S, site)
         uneven = (seen.sky - seen.even) / (seen.all - seen.beam_flat) if seen.all > seen.beam_flat else 0.0
         air_c = air([minute * _LIGHT_STEP_S * SECOND_NS])[0]
-        return _Minute(*(round(each, 6) for each in (seen.beam, seen.beam_flat, seen.all, uneven, air_c, seen.clearness)))
+        return _Minute(*(round(each, 6) for each in (seen.beam, seen.beam_flat, seen.all, uneven, air_c, seen.mass)))
 
     return node
 
@@ -168,7 +168,7 @@ def _under_clouds(
         if minute != at:
             now = later if at is not None and minute == at + 1 else minutes(minute)
             at, later = minute, minutes(minute + 1)
-            shares = beam_shares((now.clearness + later.clearness) / 2)
+            shares = beam_shares(now.mass or later.mass)
             beam_0, flat_0, all_0, uneven_0, air_0, _ = now
             beam_1, flat_1, all_1, uneven_1, air_1, _ = (
                 (two - one) / steps for one, two in zip(now, later, strict=True)

@@ -203,7 +203,7 @@ class Light(NamedTuple):
     """What a cloudless sky gives a PV system, W/m²: by the glass, from `beam`, `sky` and `ground`.
 
     And what of it falls on a horizontal plane: `beam_flat`, and `all`; `even`: what its glass would get of the same
-    diffuse light if it came evenly from the whole sky; `clearness`: the clearness index.
+    diffuse light if it came evenly from the whole sky; `mass`: the relative air mass.
     """
 
     beam: float = 0.0
@@ -212,7 +212,7 @@ class Light(NamedTuple):
     beam_flat: float = 0.0
     all: float = 0.0
     even: float = 0.0
-    clearness: float = 0.0
+    mass: float = 0.0
 
 
 def light(time_s: float, site: Site) -> Light:
@@ -237,7 +237,7 @@ def light(time_s: float, site: Site) -> Light:
         sky.beam * cos(angle),
         sky.all,
         sky.diffuse * even,
-        sky.all / (extra * cos(angle)),
+        mass,
     )
 
 
@@ -277,25 +277,25 @@ def _diffuse_share(clearness: float) -> float:
 
 
 SHARE_STEPS = 20  # of the index, from 0 to 1
-_CLEARNESS_STEPS = 200
-_LEAST_CLEAR, _MOST_CLEAR = 0.3, 0.8
+_CLEAR, _USUAL_MASS = 0.75, 1.5  # clearness index of a cloudless sky, and air mass, of the usual hour that Erbs is for
+_MASS_STEPS, _MOST_MASS = 20, 12.0
 
 
-def beam_shares(clearness: float) -> tuple[float, ...]:
-    """How much of the beam of a cloudless sky is left where all light is so many SHARE_STEPS of its: little below half.
+def beam_shares(mass: float) -> tuple[float, ...]:
+    """How much of the beam of a cloudless sky is left where all light is so many SHARE_STEPS of its.
 
-    From the diffuse share of Erbs, relative to that of the cloudless sky, which is nearer to all the less clear it is:
-    where the sun is low, a thin cloud hides it. `clearness`: the clearness index of the cloudless sky.
+    From the diffuse share of Erbs, relative to that of a cloudless sky, at a usual height of the sun; and from there by
+    the law of Beer, as the way through a cloud is the longer the lower the sun: a thin cloud hides a low sun. `mass`:
+    the relative air mass.
     """
-    return _beam_shares(round(min(_MOST_CLEAR, max(_LEAST_CLEAR, clearness)) * _CLEARNESS_STEPS))
+    return _beam_shares(round(min(_MOST_MASS, mass) * _MASS_STEPS))
 
 
-@lru_cache(maxsize=None)
-def _beam_shares(clearness_steps: int) -> tuple[float, ...]:
-    clearness = clearness_steps / _CLEARNESS_STEPS
+@lru_cache(maxsize=256)
+def _beam_shares(mass_steps: int) -> tuple[float, ...]:
+    longer, clear_beam = mass_steps / _MASS_STEPS / _USUAL_MASS, 1 - _diffuse_share(_CLEAR)
     parts = [step / SHARE_STEPS for step in range(SHARE_STEPS + 1)]
-    clear_beam = 1 - _diffuse_share(clearness)
-    return tuple(round(part * (1 - _diffuse_share(part * clearness)) / clear_beam, 6) for part in parts)
+    return tuple(round((part * (1 - _diffuse_share(part * _CLEAR)) / clear_beam) ** longer, 6) for part in parts)
 
 
 def beam_share(index: float, shares: tuple[float, ...]) -> float:
