@@ -20,6 +20,7 @@ from pvsim.models.sunlight import (
     AIR_TEMPERATURE_C,
     Site,
     beam_share,
+    beam_shares,
     clear_sky_clearness,
     diffuse_shares,
     effective_irradiance,
@@ -123,7 +124,8 @@ class _Minute(NamedTuple):
     """The light of a cloudless sky, W/m²: of the beam on the cells and on a horizontal plane, and `all` on the latter.
 
     `even`, `ground`: what share of the diffuse light gets to the cells if it comes evenly from the whole sky, and of
-    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C.
+    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C. `mass`: the
+    relative air mass.
     """
 
     beam: float
@@ -131,6 +133,7 @@ class _Minute(NamedTuple):
     all: float
     uneven: float
     air_c: float
+    mass: float
 
 
 def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
@@ -140,7 +143,7 @@ def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
         seen = light(minute * _LIGHT_STEP_S, site)
         uneven = (seen.sky - seen.even) / (seen.all - seen.beam_flat) if seen.all > seen.beam_flat else 0.0
         air_c = air([minute * _LIGHT_STEP_S * SECOND_NS])[0]
-        return _Minute(*(round(each, 6) for each in (seen.beam, seen.beam_flat, seen.all, uneven, air_c)))
+        return _Minute(*(round(each, 6) for each in (seen.beam, seen.beam_flat, seen.all, uneven, air_c, seen.mass)))
 
     return node
 
@@ -155,22 +158,26 @@ def _under_clouds(
     even, ground = (round(each, 6) for each in diffuse_shares(site.tilt))
     night, steps = ac_power(0.0, 0.0), _LIGHT_STEP_S // STEP_S
     at: int | None = None
-    later = _Minute(0.0, 0.0, 0.0, 0.0, 0.0)
+    later = _Minute(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    shares: tuple[float, ...] = ()
     beam_0 = flat_0 = all_0 = uneven_0 = air_0 = beam_1 = flat_1 = all_1 = uneven_1 = air_1 = 0.0
 
     def node(step: int) -> float:
-        nonlocal at, later, beam_0, flat_0, all_0, uneven_0, air_0, beam_1, flat_1, all_1, uneven_1, air_1
+        nonlocal at, later, shares, beam_0, flat_0, all_0, uneven_0, air_0, beam_1, flat_1, all_1, uneven_1, air_1
         minute, part = divmod(step, steps)
         if minute != at:
             now = later if at is not None and minute == at + 1 else minutes(minute)
             at, later = minute, minutes(minute + 1)
-            beam_0, flat_0, all_0, uneven_0, air_0 = now
-            beam_1, flat_1, all_1, uneven_1, air_1 = ((two - one) / steps for one, two in zip(now, later, strict=True))
+            shares = beam_shares(now.mass or later.mass)
+            beam_0, flat_0, all_0, uneven_0, air_0, _ = now
+            beam_1, flat_1, all_1, uneven_1, air_1, _ = (
+                (two - one) / steps for one, two in zip(now, later, strict=True)
+            )
         flat = all_0 + part * all_1
         if flat <= 0:
             return night
         left = index(step)
-        beam = beam_share(left)
+        beam = beam_share(left, shares)
         flat *= left
         sky = flat - beam * (flat_0 + part * flat_1)
         irradiance = (

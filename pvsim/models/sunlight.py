@@ -203,7 +203,7 @@ class Light(NamedTuple):
     """What a cloudless sky gives a PV system, W/m²: by the glass, from `beam`, `sky` and `ground`.
 
     And what of it falls on a horizontal plane: `beam_flat`, and `all`; `even`: what its glass would get of the same
-    diffuse light if it came evenly from the whole sky.
+    diffuse light if it came evenly from the whole sky; `mass`: the relative air mass.
     """
 
     beam: float = 0.0
@@ -212,6 +212,7 @@ class Light(NamedTuple):
     beam_flat: float = 0.0
     all: float = 0.0
     even: float = 0.0
+    mass: float = 0.0
 
 
 def light(time_s: float, site: Site) -> Light:
@@ -236,6 +237,7 @@ def light(time_s: float, site: Site) -> Light:
         sky.beam * cos(angle),
         sky.all,
         sky.diffuse * even,
+        mass,
     )
 
 
@@ -265,7 +267,6 @@ def clear_sky_clearness(latitude: float, elevation: float, turbidity: tuple[floa
     return tuple(found)
 
 
-# Diffuse share by clearness index, and what clearness index a cloudless sky has.
 def _diffuse_share(clearness: float) -> float:
     """Erbs, Klein, Duffie, Solar Energy 28 (1982) 293."""
     if clearness <= 0.22:
@@ -275,22 +276,36 @@ def _diffuse_share(clearness: float) -> float:
     return 0.9511 - 0.1604 * clearness + 4.388 * clearness**2 - 16.638 * clearness**3 + 12.336 * clearness**4
 
 
-_CLEAR, _SHARE_STEPS = 0.75, 20
-_BEAM_SHARES = tuple(
-    round(part * (1 - _diffuse_share(part * _CLEAR)) / (1 - _diffuse_share(_CLEAR)), 6)
-    for part in (step / _SHARE_STEPS for step in range(_SHARE_STEPS + 1))
-)
+SHARE_STEPS = 20  # of the index, from 0 to 1
+_CLEAR, _USUAL_MASS = 0.75, 1.5  # clearness index of a cloudless sky, and air mass, of the usual hour that Erbs is for
+_MASS_STEPS, _MOST_MASS = 20, 12.0
 
 
-def beam_share(index: float) -> float:
-    """How much of the beam of a cloudless sky is left where all light is so much of it: next to none below 0.5.
+def beam_shares(mass: float) -> tuple[float, ...]:
+    """How much of the beam of a cloudless sky is left where all light is so many SHARE_STEPS of its.
 
-    From the diffuse share of Erbs, relative to that of a cloudless sky, whose clearness index is some 0.75. Where
-    clouds brighten the sky beyond 1, the beam is whole, and what is more is diffuse.
+    From the diffuse share of Erbs, relative to that of a cloudless sky, at a usual height of the sun; and from there by
+    the law of Beer, as the way through a cloud is the longer the lower the sun: a thin cloud hides a low sun. `mass`:
+    the relative air mass.
+    """
+    return _beam_shares(round(min(_MOST_MASS, mass) * _MASS_STEPS))
+
+
+@lru_cache(maxsize=256)
+def _beam_shares(mass_steps: int) -> tuple[float, ...]:
+    longer, clear_beam = mass_steps / _MASS_STEPS / _USUAL_MASS, 1 - _diffuse_share(_CLEAR)
+    parts = [step / SHARE_STEPS for step in range(SHARE_STEPS + 1)]
+    return tuple(round((part * (1 - _diffuse_share(part * _CLEAR)) / clear_beam) ** longer, 6) for part in parts)
+
+
+def beam_share(index: float, shares: tuple[float, ...]) -> float:
+    """How much of the beam is left under a clear-sky index; `shares` are those of `beam_shares`.
+
+    Where clouds brighten the sky beyond 1, the beam is whole, and what is more is diffuse.
     """
     if index >= 1:
         return 1.0
-    steps = index * _SHARE_STEPS
+    steps = index * SHARE_STEPS
     place = int(steps)
-    low = _BEAM_SHARES[place]
-    return low + (_BEAM_SHARES[place + 1] - low) * (steps - place)
+    low = shares[place]
+    return low + (shares[place + 1] - low) * (steps - place)

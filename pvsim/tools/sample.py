@@ -105,7 +105,16 @@ def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
 
 
 def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
-    """Draw the power of each meter and of its PV system, in kW, below each other."""
+    """Draw them to a file."""
+    drawn = figure(meters, span)
+    try:
+        drawn.savefig(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"Cannot draw to {path}: {error}; give a file such as sample.png.") from None
+
+
+def figure(meters: list[Expected], span: tuple[int, int]) -> Any:
+    """The power of each meter and of its PV system, in kW, below each other; times are local, as in the rows."""
     if sum(len(meter.grid(*span)) for meter in meters) > _MOST_DRAWN:
         raise UsageError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
     try:
@@ -115,8 +124,8 @@ def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise PvsimError("--plot needs matplotlib; install it with: sudo apt install python3-matplotlib") from None
-    figure = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
-    for axes, meter in zip(figure.subplots(len(meters), squeeze=False)[:, 0], meters, strict=True):
+    drawn = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
+    for axes, meter in zip(drawn.subplots(len(meters), squeeze=False)[:, 0], meters, strict=True):
         grid = meter.grid(*span)
         instants = sorted(meter.faults.sent(grid), key=meter.time_ns) if meter.faults else grid
         times_ns = [meter.time_ns(instant) for instant in instants]
@@ -124,9 +133,7 @@ def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
         assert meter.power is not None
         for name, powers in (("load", meter.power(instants)), ("PV", meter.pv_power(times_ns))):
             axes.plot(times, [milliwatts / 1e6 for milliwatts in powers], linewidth=0.7, label=name)
-        axes.set(title=meter.meter_id, ylabel="kW", ylim=(0, None))
+        place = str(meter.time_zone) if meter.time_zone else "the system's time zone"
+        axes.set(title=meter.meter_id, xlabel=place, ylabel="kW", ylim=(0, None))
         axes.legend(loc="upper right")
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot draw to {path}: {error}; give a file such as sample.png.") from None
+    return drawn

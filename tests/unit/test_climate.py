@@ -93,15 +93,26 @@ def test_overcast_light_has_no_direction() -> None:
     )
     assert north == pytest.approx(south, rel=0.08)
     assert south == pytest.approx(flat, rel=0.1)
-    assert 0.5 < facade / flat < 0.72
+    # Of the light 0.6; the inverter's own use weighs more on so little power. Erbs and Perez: some 0.48.
+    assert 0.42 < facade / flat < 0.72
     clear = [kilowatt_hours(december, "clear-sky", tilt=30, azimuth=azimuth) for azimuth in (180, 0)]
     assert clear[0] > 5 * clear[1]
 
 
 def test_shares_of_the_beam() -> None:
-    """As Erbs has it from the clearness index; whole from a clear sky on, next to nothing below a half."""
-    assert [round(sunlight.beam_share(index), 2) for index in (0, 0.2, 0.5, 0.75, 1, 1.3)] == [0, 0, 0.08, 0.44, 1, 1]
-    assert all(sunlight.beam_share(each / 500) <= sunlight.beam_share((each + 1) / 500) for each in range(600))
+    """As Erbs has it from the clearness index; whole from a clear sky on, next to nothing below a half.
+
+    At twice the air mass the square of it, by the law of Beer: a cloud that hides half of a usual sun hides more of a
+    low one.
+    """
+    usual, low = sunlight.beam_shares(1.5), sunlight.beam_shares(3.0)
+    found = [round(sunlight.beam_share(index, usual), 2) for index in (0, 0.2, 0.5, 0.75, 1, 1.3)]
+    assert found == [0, 0, 0.08, 0.44, 1, 1]
+    assert low == pytest.approx([each**2 for each in usual], abs=1e-5)
+    assert sunlight.beam_shares(40) == sunlight.beam_shares(12)
+    for shares in (usual, low):
+        each = [sunlight.beam_share(number / 500, shares) for number in range(601)]
+        assert each == sorted(each)
 
 
 def test_diffuse_light_through_glass() -> None:

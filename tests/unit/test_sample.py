@@ -9,12 +9,15 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from pvsim import config
 from pvsim.errors import ConfigError, IdError, PvsimError, UsageError
 from pvsim.row import HEADER
 from pvsim.tools import main, sample
+from pvsim.tools.verify.expected import expect
 
 START_S = 1_782_043_200  # 2026-06-21T12:00:00Z
 SETTINGS = """\
@@ -125,6 +128,25 @@ def test_plot(run: Run, tmp_path: Path) -> None:
     else:
         with pytest.raises(PvsimError, match="sudo apt install python3-matplotlib"):
             run(*arguments)
+
+
+def test_a_picture_tells_local_time() -> None:
+    """Whatever the system's time zone: noon of Tokyo stands where the axis says 12."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.dates import num2date
+
+    tokyo = ZoneInfo("Asia/Tokyo")
+    simulation = config.parse_simulation("[meter]\ninterval = 3600\n", "here", Path.cwd())
+    meter = expect("Meter_0", simulation.meter("Meter_0"), simulation.pv("Meter_0"), tokyo)
+    midnight_ns = int(datetime(2026, 6, 21, tzinfo=tokyo).timestamp()) * 10**9
+    drawn = sample.figure([meter], (midnight_ns, midnight_ns + 24 * 3600 * 10**9))
+    drawn.canvas.draw()
+    (axes,) = drawn.axes
+    assert axes.get_xlabel() == "Asia/Tokyo"
+    assert axes.lines[0].get_xdata()[12].hour == 12
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    noons = [num2date(at, tokyo).hour for at in axes.get_xticks()]
+    assert [int(label.split()[-1].split(":")[0]) for label in labels] == noons
 
 
 def test_a_model_is_tried_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,7 +229,7 @@ def test_values_stay() -> None:
 
 
 CLEAR_SKY: list[int] = [734690, 734692, 734694]
-WEATHER: list[int] = [339368, 337069, 334771]
+WEATHER: list[int] = [351478, 349064, 346650]
 
 
 @pytest.mark.parametrize("name", MODELS)
