@@ -32,7 +32,8 @@ def test_the_node_of_a_consumer_fails(services: Services) -> None:
         if is_patient:
             policy = f'{{"consumer-disconnected-timeout": {WAITS_S * 1000}}}'
             first.ctl("set_policy", "--apply-to", "quorum_queues", "pvsim", ".*", policy)
-        services.meter(third, "-ids", "M")
+        meter = services.meter(third, "-ids", "M")
+        wait_until(lambda: "Connected" in meter.output, 30, "a connection")  # before broker.ini names another node
         for name, node in (("one", first), ("two", second)):
             (services.directory / name).mkdir()
             pv = services.pv(node, "-ids", "M", "--output-dir", name)
