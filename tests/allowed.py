@@ -79,9 +79,11 @@ def _has_ipv6() -> bool:
 
 
 def _reaches_mirrors() -> bool:
+    """By the first list that apt would fetch here."""
+    lists = subprocess.run(["apt-get", "--print-uris", "update"], capture_output=True, text=True, check=False).stdout
+    url = lists.partition(" ")[0].strip("'")
     with tempfile.TemporaryDirectory() as directory:
-        url = "http://deb.debian.org/debian/dists/stable/InRelease"
-        return _succeeds("/usr/lib/apt/apt-helper", "download-file", url, str(Path(directory, "InRelease")))
+        return bool(url) and _succeeds("/usr/lib/apt/apt-helper", "download-file", url, str(Path(directory, "list")))
 
 
 NEEDS = {
@@ -93,7 +95,7 @@ NEEDS = {
     "trace": Need("strace", "a machine that may trace: a VM, or a container with --cap-add=SYS_PTRACE", _may_trace),
     "ipv6": Need("IPv6 on this machine", "a loopback interface with the address ::1", _has_ipv6),
     "machines": Need("booting machines", f"root on a machine that may boot others: {_VM}", _may_boot),
-    "mirrors": Need("Debian's packages", "a network that reaches deb.debian.org", _reaches_mirrors),
+    "mirrors": Need("Debian's packages", "a network that reaches the mirrors of apt's sources", _reaches_mirrors),
 }
 
 
