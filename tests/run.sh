@@ -55,7 +55,8 @@ packages_of() {
     echo python3-pika python3-daemon python3-sdnotify python3-systemd
     echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis
     case $1 in
-        unit | models) echo python3-venv ;;
+        unit) echo python3-venv python3-matplotlib python3-pandas python3-rich ;;
+        models) echo python3-venv ;;
         broker)
             echo rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace
             echo mosquitto mosquitto-clients prometheus prometheus-node-exporter python3-pandas
