@@ -24,7 +24,7 @@ from pvsim.broker.ledger import Entry, Kind
 from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, UNROUTABLE, Done
 from pvsim.broker.transport import connection_parameters
 from pvsim.broker.trouble import blocked_reason, explain, refusal
-from pvsim.errors import BrokerError
+from pvsim.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from pvsim.broker.connection import Broker
@@ -265,9 +265,14 @@ class Side:
 
     def _open(self) -> None:
         self._used_s = time.monotonic()
+        try:
+            parameters = connection_parameters(self._broker.settings, self._broker.address)
+        except ConfigError:  # a file that could be read before: the main connection says so when it is lost
+            self._broker.later(1.0, self._next)
+            return
         self._connection = pika_private.Connection(
             self._broker.loop,
-            connection_parameters(self._broker.settings, self._broker.address),
+            parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_failed,
             on_close_callback=self._on_lost,
