@@ -28,6 +28,7 @@ class Part(NamedTuple):
     skipped: Counter[str]
     slowest: list[tuple[float, str]]
     trouble: str
+    known: tuple[str, ...] = ()  # why tests failed that were known to
 
 
 def read(directory: Path, name: str) -> Part:
@@ -36,14 +37,17 @@ def read(directory: Path, name: str) -> Part:
     skipped = Counter(_text(directory / f"{name}.skipped").splitlines())
     cases = _cases(directory / f"{name}.xml")
     failed = [case for case in cases if _has(case, "failure") or _has(case, "error")]
-    left_out = [case for case in cases if _has(case, "skipped") and case not in failed]
+    known = [case for case in cases if _is_known(case)]
+    left_out = [case for case in cases if _has(case, "skipped") and case not in failed and case not in known]
     skipped.update(_reason(case) for case in left_out)
     slowest = sorted(((float(case.get("time", "0")), _test(case)) for case in cases), reverse=True)
     trouble = "" if status == "0" or failed else f"{name} ended with status {status or 'none'}"
     if status == "0" and not cases and not skipped:
         trouble = f"{name} has left no report"
-    passed = len({*map(_test, cases)} - {*map(_test, failed)} - {*map(_test, left_out)})
-    return Part(name, float(seconds or 0), passed, len({*map(_test, failed)}), skipped, slowest[:SLOWEST], trouble)
+    passed = len({*map(_test, cases)} - {*map(_test, failed)} - {*map(_test, [*left_out, *known])})
+    reasons = tuple(map(_reason, known))
+    failures = len({*map(_test, failed)})
+    return Part(name, float(seconds or 0), passed, failures, skipped, slowest[:SLOWEST], trouble, reasons)
 
 
 def conclusion(parts: list[Part], is_ci: bool) -> tuple[int, str]:
@@ -54,6 +58,8 @@ def conclusion(parts: list[Part], is_ci: bool) -> tuple[int, str]:
     counts = f"{sum(part.passed for part in parts)} passed, {failed} failed, {skipped.total()} skipped"
     took = ", ".join(f"{part.name} {_clock(part.seconds)}" for part in parts)
     words = [f"{counts} in {_clock(sum(part.seconds for part in parts))} ({took})", *trouble]
+    if known := Counter(reason for part in parts for reason in part.known):
+        words.append("KNOWN TO FAIL: " + "; ".join(f"{count} × {reason}" for reason, count in known.most_common()))
     if skipped:
         words.append("NOT CHECKED: " + "; ".join(f"{count} × {reason}" for reason, count in skipped.most_common()))
         if is_ci:
@@ -84,6 +90,12 @@ def _cases(path: Path) -> list[ElementTree.Element]:
         return list(ElementTree.parse(path).iter("testcase"))
     except (OSError, ElementTree.ParseError):
         return []
+
+
+def _is_known(case: ElementTree.Element) -> bool:
+    """Whether a test failed that is marked so (xfail)."""
+    skipped = case.find("skipped")
+    return skipped is not None and skipped.get("type") == "pytest.xfail"
 
 
 def _has(case: ElementTree.Element, what: str) -> bool:

@@ -87,3 +87,15 @@ def test_a_part_that_was_left_out(tmp_path: Path) -> None:
     done = summary(tmp_path, "a")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith("== Passed: 0 passed, 0 failed, 1 skipped")
+
+
+def test_what_is_known_to_fail_is_named_and_fails_nothing(tmp_path: Path) -> None:
+    """It is neither passed nor left out, where CI is set, too."""
+    case = '<testcase classname="a" name="{}">{}</testcase>'
+    known = '<skipped type="pytest.xfail" message="a reason"/>'
+    (tmp_path / "unit.xml").write_text(f"<testsuite>{case.format('b', known)}{case.format('c', '')}</testsuite>")
+    (tmp_path / "unit.status").write_text("0 1\n")
+    done = summary(tmp_path, "unit", ci="true")
+    assert done.returncode == 0
+    assert "Passed: 1 passed, 0 failed, 0 skipped" in done.stdout
+    assert "KNOWN TO FAIL: 1 × a reason" in done.stdout
