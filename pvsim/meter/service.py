@@ -41,7 +41,7 @@ class Service:
         self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
-        self._broker.heeds_marks = True
+        self._broker.marks.are_heeded = True
         self._timeline = options.timeline
         self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
         meters = [
