@@ -26,10 +26,10 @@ ONLY_IN = {
             "trouble",
         )
     },
-    "daemon": {"runtime.py"},
-    "sdnotify": {"runtime.py"},
-    "systemd": {"runtime.py"},
-    "signal": {"runtime.py", "disk.py"},
+    "daemon": {"runtime/process.py"},
+    "sdnotify": {"runtime/host.py"},
+    "systemd": {"runtime/logs.py"},
+    "signal": {"runtime/host.py", "runtime/process.py", "disk.py"},
     "configparser": {"config/ini.py"},
 }
 CORE = ("models/", "reading.py", "row.py", "errors.py")
