@@ -19,7 +19,7 @@ from pvsim.config.broker import add_broker_option
 from pvsim.config.keys import Key, option, values_of
 from pvsim.config.tables import METER, PV, load_models, solar_models
 from pvsim.errors import ConfigError, IdError
-from pvsim.reading import expand_ids
+from pvsim.ids import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.models import Model

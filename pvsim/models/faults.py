@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.models import PowerModel
 from pvsim.models.noise import uniform
 
-SECOND_NS = 10**9
-END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z
 WHOLE = 10**8  # of a chance, or of a gain
 
 Span = tuple[int, int]  # from the first instant up to and without the second, ns
