@@ -18,6 +18,14 @@ class Unit(NamedTuple):
     factor: int
 
 
+class Counted(NamedTuple):
+    """A column's unit; whether it may be a counter's as well, which only the values tell; whether anybody told it."""
+
+    unit: Unit
+    may_be_total: bool
+    is_told: bool
+
+
 UNITS = {
     "W": Unit("W", POWER, 10**3),
     "kW": Unit("kW", POWER, 10**6),
@@ -55,10 +63,13 @@ _OTHER = {
     "вт",
 }
 _ENERGY = re.compile(
-    r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|"
-    r"meter ?stand|meter[ _]reading)(?![^\W_])",
+    r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|meter ?stand|reading|"
+    r"totals?|cumulative|lifetime|index|register|consumption|consumed|consommation|consumo|verbrauch|usage|production|"
+    r"produced|produktion|generation|generated|erzeugung|imported|exported|bezug|einspeisung|delivered|electricity)"
+    r"(?![^\W_])",
     re.IGNORECASE,
 )
+_POWER = re.compile(r"power|leistung|puissance|potencia|potenza|vermogen|load|demand|last$", re.IGNORECASE)
 _TOTALS = "Wh total, kWh total or MWh total for a counter"
 _WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -] ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
 _IN_WORDS = re.compile(
@@ -73,6 +84,11 @@ _PER_TIME = re.compile(
     r"/\s*(?:\d+\s*)?(?:hh|h|min|hour|half)|per (?:\d+ ?)?(?:half|quarter|hour|min|interval)|interval|period|delta",
     re.IGNORECASE,
 )
+
+
+def is_power(name: str) -> bool:
+    """Whether the name of a column says that it is a power."""
+    return name.lower() == "p" or _POWER.search(name) is not None
 
 
 def in_cell(text: str) -> str | None:
@@ -103,9 +119,10 @@ def in_name(name: str) -> str:
         raise BadProfile(f"the column {name} says {what}; give unit = one of {', '.join(UNITS)}.")
     if len(found) > 1:
         raise BadProfile(f"the column {name} says {' and '.join(sorted(found))}; give unit = one of them.")
-    if not found and _ENERGY.search(name):
+    if not found and _ENERGY.search(name) and not is_power(name):
         raise BadProfile(
-            f"the column {name} is an energy, in a unit that is not told; give unit = Wh, kWh, MWh, or {_TOTALS}."
+            f"the column {name} is an energy or a power in a unit that is not told; give unit = Wh, kWh, MWh, or"
+            f" {_TOTALS}, or W, kW or MW."
         )
     return next(iter(found), "")
 
@@ -128,8 +145,8 @@ def _of_word(word: str) -> str | None:
     return _SPELLINGS.get(word.lower()) if word.lower() != "mw" else None
 
 
-def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
-    """The unit of a column; and whether it may be a counter's as well, which only the values can tell."""
+def choose(key: str, name: str, cell: str | None) -> Counted:
+    """The unit of a column of this name. `key`: what the user says; `cell`: what stands beside or below the name."""
     if key:
         told = cell or _told(name)
         if told and told != key.removesuffix(" total"):
@@ -138,9 +155,10 @@ def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
                 f"the column {name} is in {told}, as {place} says, and in {key}, as the key unit says;"
                 " take the key away, or rename the column."
             )
-        return UNITS[key], False
-    unit = UNITS[cell or in_name(name) or "W"]
-    return unit, unit.kind == ENERGY and not _PER_TIME.search(name)
+        return Counted(UNITS[key], may_be_total=False, is_told=True)
+    said = cell or in_name(name)
+    unit = UNITS[said or "W"]
+    return Counted(unit, unit.kind == ENERGY and not _PER_TIME.search(name), is_told=bool(said))
 
 
 def _told(name: str) -> str:
