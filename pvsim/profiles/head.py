@@ -224,6 +224,7 @@ def _head(one: _Candidate) -> Head:
     _check_rows(one, times_at)
     at = columns.find(one.line, one.names, one.row, times_at, one.wishes)
     taken = _unit(one, at)
+    told.check_factors(one.above, one.names, one.row)
     told.check_preamble(one.above, one.delimiter, one.names[at.value], taken, one.wishes)
     name = " ".join(one.names[each] for each in times_at)
     kind = _times(one, times_at, name)

@@ -14,13 +14,13 @@ _SEVERAL = re.compile(
     r"inverter|channel|phase|register|obis|nmi|mpan|prm|ean|customer|location|z(?:ä|ae)hler|name|tag|label|variable|"
     r"metric|quantity|parameter|signal|topic|key|source|site|plant|unit|module|string|circuit|appliance|feeder|node|"
     r"bus|area|zone|region|country|anlage|wechselrichter|ger(?:ä|ae)t|standort|messstelle|messpunkt|kanal|compteur|"
-    r"point|contador|series|cups)(?:$|[^a-z])|id$",
+    r"point|contador|series|cups|direction|richtung|flow)(?:$|[^a-z])|id$",
     re.IGNORECASE,
 )
 # A change of these is another quantity, or another meter; of the rest, it may be a part that was replaced.
 _FOR_GOOD = re.compile(
     r"(?:^|[^a-z])(?:.*meter|entity|field|measurement|house|household|building|register|obis|nmi|mpan|prm|variable|"
-    r"metric|quantity|parameter|signal|topic|channel|phase|series|cups)(?:$|[^a-z])|(?:entity|meter|device|lcl)_?id$",
+    r"metric|quantity|parameter|signal|topic|channel|phase|series|cups|direction|richtung|flow)(?:$|[^a-z])|(?:entity|meter|device|lcl)_?id$",
     re.IGNORECASE,
 )
 

@@ -338,6 +338,11 @@ def _refusal(text: str) -> str:
     if not match or _DAY_10.match(text):
         return f"{shown(text)} is no time; {_form(text)}give one such as {RIGHT}."
     first, mark, second, year, rest = match.groups()
+    if len(first) == 4:
+        return (
+            f"{shown(text)} has month or day in one digit, or points; give time_format = %Y{mark}%m{mark}%d"
+            f"{_tail(rest or '')}."
+        )
     if rest and not _CLOCK.fullmatch(rest):
         return (
             f"{shown(text)} is more than one time; split it into columns, and give time_column = that of the beginning."

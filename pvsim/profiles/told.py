@@ -26,6 +26,9 @@ _NOT_UTC = re.compile(
 )
 _UNIT_LINE = re.compile(r"(?<![^\W_])(?:units?|einheit(?:en)?|unité|unidad)[\s:;,=\"|]{1,4}(\w+)", re.IGNORECASE)
 _UNITS = re.compile(r"(?<![^\W_])(?:units?|einheit(?:en)?|unités?|unite|unidad(?:es)?)(?![^\W_])", re.IGNORECASE)
+_FACTOR_WORD = r"(?:factor|faktor|facteur|multiplier|scale(?: factor)?|power ?_?of ?_?ten ?_?multiplier|exponent)"
+_FACTOR_NAME = re.compile(_FACTOR_WORD, re.IGNORECASE)
+_FACTOR_LINE = re.compile(rf"\W*({_FACTOR_WORD})[\s:;,=\"|]{{1,4}}([\d.,]+)", re.IGNORECASE)
 _END = re.compile(r"(?<![^\W_])(?:end|ende|ending|bis|fin|until)(?![^\W_])", re.IGNORECASE)
 
 
@@ -80,20 +83,21 @@ def check_zone(line: int, name: str, kind: Times, row: Line, first: str, above: 
             f"line {row.number}: {shown(first)} has no offset, and is UTC or of {wishes.days_timezone}, as timezone of"
             f" [pv] is; give file_timezone = UTC or file_timezone = {wishes.days_timezone}."
         )
-    for number, said in _zones([*above, *([""] if above else []), " ".join(row.unit_cells)]):
+    beside = ((row.number, cell) for cell in row.cells if re.fullmatch(rf"{_PLACE}|[+-]\d\d:?\d\d", cell))
+    for number, said in (*_zones(above), *_zones([" ".join(row.unit_cells)], row.number - 1), *beside):
         raise BadProfile(
             f"line {number} says {said}, and times such as {shown(first)} have no offset; give file_timezone = UTC, or"
             " the file's time zone by its name, such as Europe/Berlin."
         )
 
 
-def _zones(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _zones(lines: Sequence[str], first: int = 1) -> Iterator[tuple[int, str]]:
     """Lines that name a time zone other than UTC, and what they say."""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         place, word = _ZONE.search(line), _ZONE_WORD.search(line)
         if place:
             yield number, place[0]
-        elif word and not any(_UTC.search(each) for each in lines[number - 1 : number + 1]):
+        elif word and not any(_UTC.search(each) for each in lines[number - first : number - first + 2]):
             yield number, word[0]
 
 
@@ -125,6 +129,18 @@ def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: uni
             raise BadProfile(
                 f"line {number} says {said}, and {wanted} is taken as {taken.unit.name}; give unit = {said} or unit ="
                 f" {taken.unit.name}."
+            )
+
+
+def check_factors(above: Sequence[str], names: Sequence[str], row: Line) -> None:
+    """BadProfile where a line above the header, or a column, says that values are to be multiplied."""
+    said = [(number, match[2]) for number, line in enumerate(above, 1) if (match := _FACTOR_LINE.match(line))]
+    said += [(row.number, cell) for name, cell in zip(names, row.cells, strict=False) if _FACTOR_NAME.fullmatch(name)]
+    for number, factor in said:
+        if not re.fullmatch(r"(?:1(?:[.,]0*)?)?", factor.strip()):
+            raise BadProfile(
+                f"line {number} has a factor, {shown(factor)}; multiply the values, or give scale, and take the factor"
+                " away."
             )
 
 

@@ -78,7 +78,16 @@ _IN_WORDS = re.compile(
 _PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
 _JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
 _SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
-_NO_POWER = re.compile(r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm) ?[\])]|%")
+_FACTOR = re.compile(
+    r"[\[(] ?[x×*]? ?\d+(?:[.,]\d+)? ?[x×*]? ?[kM]?Wh?(?![^\W_])|(?<![^\W_])[x×*] ?\d+(?:[.,]\d+)? ?[kM]?Wh?(?![^\W_])|"
+    r"(?<![^\W_])[kM]?Wh? ?(?:[x×*] ?\d+|/ ?10+(?! ?(?:min|s|h)))(?![^\W_])"
+)
+_NO_POWER = re.compile(
+    r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm|hp|p\.?u\.?) ?[\])]|%|"
+    r"((?i:(?:€|\$|£|eur|usd|gbp|chf|ct|cents?|pence) ?/ ?[km]?wh|(?<![^\W_])(?:price|preis|prix|precio|cost|"
+    r"temperature?|voltage|spannung|humidity|soc|capacity factor|p\.u\.)(?![^\W_])))"
+)
+_RATE = re.compile(r"(?<![^\W\d_])([km]?w)h ?(?:/|per) ?h(?:our)?(?![^\W_])", re.IGNORECASE)
 _PER_AREA = re.compile(r"(?:k?wh?)\s*[/·*]?\s*(?:m|qm|kwp)\s*(?:\^?-?2|²|-2|\b)", re.IGNORECASE)
 _PER_TIME = re.compile(
     r"/\s*(?:\d+\s*)?(?:hh|h|min|hour|half)|per (?:\d+ ?)?(?:half|quarter|hour|min|interval)|interval|period|delta",
@@ -93,7 +102,7 @@ def is_power(name: str) -> bool:
 
 def in_cell(text: str) -> str | None:
     """The name of the unit that a cell of a row of units holds, None if it is none."""
-    return _of_word(text.strip("[]() "))
+    return _of_word(_RATE.sub(r"\1", text.strip("[]() ")))
 
 
 def in_name(name: str) -> str:
@@ -106,10 +115,16 @@ def in_name(name: str) -> str:
         raise BadProfile(
             f"the column {name} says {size[0]}, which may be a size or a unit; give unit = one of {', '.join(UNITS)}."
         )
+    if factor := _FACTOR.search(name):
+        raise BadProfile(
+            f"the column {name} says {factor[0].strip('[( ')}, which may be a factor; give unit = one of"
+            f" {', '.join(UNITS)}, and scale."
+        )
     if other := _NO_POWER.search(name):
         raise BadProfile(
-            f"the column {name} is in {other[1] or '%'}, which is no power; name another one, or give unit."
+            f"the column {name} is in {other[1] or other[2] or '%'}, which is no power; name another one, or give unit."
         )
+    name = _RATE.sub(r"\1", name)
     name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
     words = {word.lower() for word in _WORD.findall(name)}

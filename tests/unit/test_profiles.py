@@ -94,6 +94,22 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         {"time_format": "%y%m%d%H%M"},
         TEN,
     ),
+    *(
+        (f"a mean power, {name}", f"time,{name}\n2026-06-21T10:00Z,0.4\n2026-06-21T10:30Z,0.2\n", {}, HALF)
+        for name in ("kWh/h", "kWh per hour", "P [kWh/h]")
+    ),
+    (
+        "a mean power, in a row of units",
+        "time,Load\n,MWh/h\n2026-06-21T10:00Z,0.0004\n2026-06-21T10:30Z,0.0002\n",
+        {},
+        HALF,
+    ),
+    (
+        "factors of 1",
+        "Faktor;1\ntime;P;multiplier\n2026-06-21T10:00Z;0,4;1\n2026-06-21T10:30Z;0,2;1\n",
+        {"column": "P", "unit": "kW"},
+        HALF,
+    ),
     (
         "energies of an evening",
         "time,kWh\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n2026-06-21T12:00Z,0\n",
@@ -419,6 +435,65 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "time,m1\n" + "".join(f"2026-06-21T{hour:02}:00Z,{12_000_000 + 100 * hour}\n" for hour in range(11)),
         {},
         "has values in m1 that never fall: a power, for unit = W, or a counter, for unit = Wh total or kWh total.",
+    ),
+    *(
+        (
+            f"a factor in {name}",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            f"line 1: the column {name} says {said}, which may be a factor; give unit = one of",
+        )
+        for name, said in (
+            ("P (kW x 10)", "kW x 10"),
+            ("P [x10 W]", "x10 W"),
+            ("P [100 W]", "100 W"),
+            ("P [kW/10]", "kW/10"),
+        )
+    ),
+    *(
+        (
+            f"no power: {name}",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            f"line 1: the column {name} is in {said}, which is no power; name another one, or give unit.",
+        )
+        for name, said in (("EUR/MWh", "EUR/MWh"), ("price per kWh", "price"), ("P (hp)", "hp"), ("p.u.", "p.u."))
+    ),
+    (
+        "a factor in a column",
+        "time,value,multiplier\n2026-06-21T10:00Z,100,10\n2026-06-21T10:30Z,200,10\n",
+        {"column": "value"},
+        "line 2 has a factor, 10; multiply the values, or give scale, and take the factor away.",
+    ),
+    (
+        "a factor above the header",
+        "Faktor;0,1\ntime;P\n2026-06-21T10:00Z;15,0\n2026-06-21T10:30Z;16,5\n",
+        {},
+        "line 1 has a factor, 0,1; multiply the values",
+    ),
+    *(
+        (
+            f"a time zone in each row: {cell}",
+            f"time,zone,P\n2026-06-21 12:00,{cell},1\n2026-06-21 12:30,{cell},2\n",
+            {"column": "P"},
+            f"line 2 says {cell}, and times such as 2026-06-21 12:00 have no offset; give file_timezone = UTC, or the",
+        )
+        for cell in ("Europe/Berlin", "+02:00", "CEST")
+    ),
+    *(
+        (
+            f"the year in front of a single digit: {text}",
+            f"time,P\n{text},1\n{text},2\n",
+            {},
+            f"line 2: {text} has month or day in one digit, or points; give time_format = {form} %H:%M.",
+        )
+        for text, form in (("2026/6/21 9:00", "%Y/%m/%d"), ("2026.06.21 10:00", "%Y.%m.%d"))
+    ),
+    (
+        "import and export in turn",
+        "time,direction,P\n2026-06-21T10:00Z,in,1\n2026-06-21T11:00Z,out,2\n2026-06-21T12:00Z,in,3\n",
+        {"column": "P"},
+        "line 4 is of in again, after out: the column direction has several",
     ),
     (
         "another quantity below the first",
