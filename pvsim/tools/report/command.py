@@ -17,6 +17,7 @@ from pvsim.config import PV
 from pvsim.config.keys import option
 from pvsim.dayfile import parse_file_name
 from pvsim.errors import ConfigError
+from pvsim.foreign import printable_lines
 from pvsim.tools.report.energy import Day, day_energy
 from pvsim.tools.report.plot import draw
 from pvsim.tools.report.show import as_json, as_text
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     days = list(_each(calculate, wanted))
     if options.plot:
         draw(days, time_zone, options.plot)
-    print(as_json(days, time_zone) if options.json else as_text(days, time_zone))
+    print(as_json(days, time_zone) if options.json else printable_lines(as_text(days, time_zone)))
     return 1 if any(day.uncounted for day in days) else 0
 
 
