@@ -75,6 +75,17 @@ def test_a_row_counts_for_its_interval(run: Run, tmp_path: Path, interval_s: flo
     assert found["days"][0]["interval_s"] == interval_s
 
 
+def test_days_without_a_file_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And have no rows in the table; a single one is told by its date."""
+    for day in ("2026-06-18", "2026-06-20", "2026-06-24"):
+        write(tmp_path / f"Meter_0-{day}.csv", [line(0, "1", "0")])
+    main(["report", *map(str, tmp_path.iterdir())])
+    out = capsys.readouterr().out
+    assert "Meter_0 2026-06-19: there is no file of this day\n" in out
+    assert "Meter_0 2026-06-21 to 2026-06-23: there are no files of these 3 days\n" in out
+    assert sum(each.startswith("Meter_0  2026-") for each in out.splitlines()) == 3
+
+
 def test_a_gap_is_told_and_not_filled(run: Run, tmp_path: Path) -> None:
     seconds = [*range(1000), *range(1300, 86400)]
     found = run(write(tmp_path / NAME, [line(second, "3600", "0") for second in seconds]))
