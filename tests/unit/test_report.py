@@ -106,6 +106,23 @@ def test_a_day_without_a_file_is_told(run: Run, tmp_path: Path) -> None:
     assert found["days"][1]["gaps"][0]["seconds"] == 86400.0
 
 
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_a_pattern_that_the_shell_has_left_as_it_is(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with sudo, where the user's shell may not look into the directory."""
+    monkeypatch.chdir(tmp_path)
+    for day in (20, 22):
+        write(tmp_path / f"Meter_0-2026-06-{day}.csv", [line(0, "1", "0")])
+    for pattern in ("Meter_0-*.csv", str(tmp_path / "Meter_*-2026-06-2[02].csv")):
+        main([command, pattern])
+        out = capsys.readouterr().out
+        assert "2026-06-20" in out
+        assert "2026-06-22" in out
+    assert main([command, "Meter_1-*.csv"]) == 78
+    assert "No file matches Meter_1-*.csv" in capsys.readouterr().err
+
+
 def test_rows_in_any_order_count_once(run: Run, tmp_path: Path) -> None:
     """Shuffled, repeated, or at one instant with two values: of those the first one counts, and it is said."""
     lines = [line(second, "3600", "0") for second in (2, 1, 0, 3, 3, 4, 5)]

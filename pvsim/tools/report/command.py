@@ -15,8 +15,7 @@ from typing import Any
 from pvsim import config
 from pvsim.config import PV
 from pvsim.config.keys import option
-from pvsim.dayfile import parse_file_name
-from pvsim.errors import ConfigError
+from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.report.energy import Day, day_energy
 from pvsim.tools.report.plot import draw
 from pvsim.tools.report.show import as_json, as_text
@@ -88,11 +87,7 @@ def _size(path: Path) -> int:
 def _by_day(paths: Iterable[Path]) -> list[Wanted]:
     """What is to be summed up, meter by meter; days between a meter's first and last that have no file, too."""
     meters: dict[str, dict[date, list[Path]]] = {}
-    for path in {path.absolute(): path for path in paths}.values():
-        try:
-            meter_id, day = parse_file_name(path.name)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error}; give day files.") from None
+    for meter_id, day, path in named_day_files(paths):
         meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
     return [(meter_id, day, days.get(day, ())) for meter_id, days in sorted(meters.items()) for day in _through(days)]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config
-from pvsim.dayfile import parse_file_name
 from pvsim.errors import ConfigError, UsageError
 from pvsim.meter import progress
 from pvsim.reading import END_NS
+from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text
@@ -84,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     meters = {meter_id: sorted(days.items()) for meter_id, days in _by_meter(options.files).items()}
     expect = lru_cache(maxsize=1)(partial(_expected, options, simulation, time_zone))
     checks = [partial(_check, expect, meter_id, *each) for meter_id, days in meters.items() for each in days]
-    found = in_order(checks, cores() if _size(options.files) >= _MANY_BYTES else 1)
+    paths = (path for days in meters.values() for _, own in days for path in own)
+    found = in_order(checks, cores() if _size(paths) >= _MANY_BYTES else 1)
     reports: list[Report] = []
     for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
@@ -121,11 +122,7 @@ def _expected(
 
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     meters: dict[str, dict[date, list[Path]]] = {}
-    for path in {path.absolute(): path for path in paths}.values():
-        try:
-            meter_id, day = parse_file_name(path.name)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error}; give day files.") from None
+    for meter_id, day, path in named_day_files(paths):
         if _is_missing(path):
             raise ConfigError(
                 f"Cannot read {path}: No such file or directory; give day files such as /var/lib/pvsim/Meter_0-*.csv."
