@@ -70,7 +70,8 @@ def read(path: Path, source: str) -> str | None:
 
 def unreadable(source: str, error: OSError) -> ConfigError:
     """What to say of a file that is there and cannot be read."""
-    return ConfigError(f"{source} cannot be read: {error.strerror}; use sudo, or give a file that this user may read.")
+    sudo = "use sudo, or " if isinstance(error, PermissionError) else ""
+    return ConfigError(f"{source} cannot be read: {error.strerror}; {sudo}give a file that this user may read.")
 
 
 # Text to sections.

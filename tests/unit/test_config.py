@@ -350,7 +350,7 @@ def cannot_be_read(path: Path) -> int:
     try:
         config.load_broker(path)
     except ConfigError as error:
-        return 0 if "cannot be read: Permission denied; give a file" in str(error) else 2
+        return 0 if "cannot be read: Permission denied; use sudo, or give a file" in str(error) else 2
     return 1
 
 
