@@ -44,7 +44,11 @@ def add_options(parser: ArgumentParser) -> None:
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
-        "--log-level", type=str.upper, choices=levels, default="INFO", help="log this and worse (default: INFO)"
+        "--log-level",
+        type=str.upper,
+        choices=levels,
+        default="INFO",
+        help="log messages of this level and above (default: INFO)",
     )
     for short, name, level in (("-q", "--quiet", "WARNING"), ("-v", "--verbose", "DEBUG")):
         told = f"the same as --log-level {level}"
@@ -52,10 +56,10 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--detach",
         action="store_true",
-        help="go on in the background; the log goes to syslog, or to stderr where that is a file; needs --pid-file",
+        help="run in the background; needs --pid-file; logs to syslog, or to stderr if that is a file",
     )
     parser.add_argument(
-        "--pid-file", type=Path, metavar="FILE", help="hold the process id there while running; refuse to start twice"
+        "--pid-file", type=Path, metavar="FILE", help="keep the process id there while running; do not start twice"
     )
     parser.add_argument(
         "--metrics-file",
@@ -92,7 +96,7 @@ def execute(
         pid_file = _PidFile(options.pid_file) if options.pid_file else None
         if options.detach:
             if not _is_file(sys.stderr.fileno()) and not _SYSLOG.exists():
-                log.warning("There is no syslog here, so the log is lost; let stderr be a file to keep it (2> FILE).")
+                log.warning("There is no syslog here, so the log is lost; to keep it, send stderr to a file (2> FILE).")
             host.leave_terminal()
         with _daemon_context(host, pid_file, options.detach, files(settings)), host:
             _log_from_inside(parser.prog, options.detach)
@@ -337,7 +341,7 @@ def _lock(path: Path) -> int:
     text = os.read(descriptor, 32).strip()
     if text and not text.isdigit():
         os.close(descriptor)
-        raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+        raise ConfigError(f"{path} does not hold a process id; give another --pid-file.")
     return descriptor
 
 

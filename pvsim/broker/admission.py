@@ -176,7 +176,7 @@ class Admission:
         """What becomes of a queue that is stuck, and what a person can do."""
         where = "" if self._virtual_host == "/" else f" -p {self._virtual_host}"
         return (
-            "it goes on when its leader is back; if that is lost for good, delete it with all that it holds:"
+            "it works again when its leader is back; if the leader is lost for good, delete it with all it holds:"
             f" rabbitmqctl delete_queue{where} {queue}"
         )
 

@@ -39,8 +39,7 @@ from pvsim.errors import BrokerError, ConfigError
 log = logging.getLogger("pvsim.broker")
 
 UNENCRYPTED = (
-    "Password and readings go to the broker at %s unencrypted, and whoever is in between can read them:"
-    " give tls = yes in %s if that is not a network of your own."
+    "Password and readings go to the broker at %s unencrypted; set tls = yes in %s, unless the whole network is yours."
 )
 
 _LONGEST_WAIT_S = 30.0

@@ -162,7 +162,7 @@ class DayFile:
                 yield from self._read_all()
         elif len(start) == self._size and HEADER_LINE.startswith(start):
             if start:
-                log.warning("%s: half a header, %r, is written anew", self.path, start.decode())
+                log.warning("%s: half a header, %r, is replaced by a whole one", self.path, start.decode())
                 os.ftruncate(self._fd, 0)
             self._size = self._durable_size = 0
             self._write(HEADER_LINE)

@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
         type=_seconds,
         default=math.inf,
         metavar="N",
-        help="end N seconds after the first row (default: never)",
+        help="end N seconds after the first row (default: at Ctrl-C)",
     )
     parser.set_defaults(func=run)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools.node import Node
-from tests.broker.conftest import Services
+from tests.broker.conftest import Service, Services
 
 
 def rabbitmqctl(node: Node, directory: Path) -> str:
@@ -22,7 +22,7 @@ def rabbitmqctl(node: Node, directory: Path) -> str:
     return f"{script.parent}:{os.environ['PATH']}"
 
 
-def check(services: Services, path: str) -> Tool:
+def check(services: Services, path: str) -> Service:
     return services.start("pvsim.tools", "check", "-conf", "broker.ini", env={"PATH": path})
 
 

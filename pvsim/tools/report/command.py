@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         "--interval",
         type=config.parse_interval,
         metavar="SECONDS",
-        help="how long a row counts (default: what lies between most rows)",
+        help="how long a row counts (default: the most frequent distance of two rows)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the days there, too (needs matplotlib)")

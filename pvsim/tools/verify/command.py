@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=_time_span,
         metavar="TIME..TIME",
-        help="expect none from the first time to the second: the meter was told to stop; may be repeated",
+        help="expect no rows between these times: the meter was told to stop; may be repeated",
     )
     parser.add_argument(
         "--progress",
@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a progress.json, or the directory of all, which tells when meters were told to stop; may be repeated",
+        help="a progress.json, or the directory with all of them: when meters were told to stop; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
