@@ -18,7 +18,7 @@ EXAMPLES = {
     "check": ("sudo pvsim check", "pvsim check --offline -conf broker.ini", "sudo pvsim check --json"),
     "demo": ("pvsim demo", "pvsim demo --seconds 15"),
     "report": (
-        "sudo pvsim report /var/lib/pvsim/Meter_0-*.csv",
+        "sudo pvsim report '/var/lib/pvsim/Meter_0-*.csv'",
         "pvsim report --plot day.png Meter_0-2026-06-21.csv",
     ),
     "sample": (
@@ -26,8 +26,8 @@ EXAMPLES = {
         "pvsim sample Meter_0..2 --from 2026-06-21 --to 2026-06-28 --interval 30 --plot week.png",
     ),
     "verify": (
-        "sudo pvsim verify /var/lib/pvsim/Meter_0-*.csv",
-        "sudo pvsim verify --progress /var/lib/pvsim/progress.json /var/lib/pvsim/Meter_0-*.csv",
+        "sudo pvsim verify '/var/lib/pvsim/Meter_0-*.csv'",
+        "sudo pvsim verify --progress /var/lib/pvsim/progress.json '/var/lib/pvsim/Meter_0-*.csv'",
     ),
     "watch": (
         "sudo pvsim watch",

@@ -38,7 +38,8 @@ then all of it is removed. Starting RabbitMQ takes some seconds."""
 _CONCLUSION = """
 Rows shown: {rows}, each with an exact sum. How to go on:
   installed as a package   sudo systemctl start pvsim-pv@{meter_id}
-  with your own broker     pvsim-meter -conf broker.ini
+  with your own broker     broker.ini, two lines: [broker] and host = ADDRESS; then, in two terminals:
+                           pvsim-meter -conf broker.ini
                            pvsim-pv -conf broker.ini -ids {meter_id}"""
 
 
