@@ -258,8 +258,8 @@ def _switch(name: str, default: str) -> Key:
 
 _HOSTS = "names or IP addresses, separated by commas, each with :PORT or without"
 _URLS = (
-    "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS, with what each part needs of %40 for @, %3A for"
-    " :, %2F for / and %25 for %, and without a / at the end"
+    "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS; inside a part, write %40 for @, %3A for :, %2F"
+    " for / and %25 for %; no / at the end"
 )
 
 BROKER = table(
