@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help="publish Meter_0 … Meter_N-1 (default: nb_meter of the simulation file, else 1)",
     )
     which.add_argument(
-        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
+        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these meters; Meter_0..499 stands for 500"
     )
     parser.add_argument(
         "--interval",

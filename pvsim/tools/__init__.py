@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line: of the subcommand that the first argument names, or else of all of them."""
-    parser = argparse.ArgumentParser(prog="pvsim", description="Simulated electricity meters and PV systems: tools.")
+    parser = argparse.ArgumentParser(prog="pvsim", description="Tools for simulated electricity meters and PV systems.")
     add_examples(parser, "pvsim demo", "sudo pvsim check", "pvsim COMMAND --help")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -90,7 +90,7 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     config.add_options(parser)
-    parser.add_argument("--offline", action="store_true", help="read the files and stop there")
+    parser.add_argument("--offline", action="store_true", help="read the files only; do not try the broker")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(func=run)
 

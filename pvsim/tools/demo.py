@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim demo`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
-        help="see a meter and its PV system at work",
-        description="A meter and its PV system at work, with a RabbitMQ of their own; nothing is left of it.",
+        help="show a meter and its PV system at work",
+        description="Show a meter and its PV system at work, with a RabbitMQ of their own, and leave nothing behind.",
     )
     parser.add_argument(
         "--seconds",

@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         description=(
             "Sum up day files: load, PV, import from the grid and export to it in kWh, self-consumption (the share of"
             " PV that was used at that moment) and self-sufficiency (the share of load that was made at that moment)"
-            " in percent, of each meter and day. A row counts for the time that lies between most rows of its file."
+            " in percent, of each meter and day. A row counts for the most frequent distance of two rows in its file."
             " Gaps are told, not filled. Exit status: 0 if all lines are counted, 1 if some are not, 78 if a file"
             " cannot be read or is no day file."
         ),
@@ -41,7 +41,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="METER_ID-YYYY-MM-DD.csv")
     config.add_simulation_option(parser, "whose time zone says when a day begins")
     parser.add_argument(
-        "--timezone", type=partial(option, PV["timezone"]), metavar="TIMEZONE", help="that time zone itself"
+        "--timezone",
+        type=partial(option, PV["timezone"]),
+        metavar="TIMEZONE",
+        help="the time zone in which a day begins",
     )
     parser.add_argument(
         "--interval",
@@ -50,7 +53,9 @@ def add_parser(subparsers: Any) -> None:
         help="how long a row counts (default: the most frequent distance of two rows)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the days there, too (needs matplotlib)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="also draw the days into this file (needs matplotlib)"
+    )
     parser.set_defaults(func=run)
 
 

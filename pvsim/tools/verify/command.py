@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--no-values",
         action="store_true",
-        help="another meter's readings: check their instants and order, the PV power and the sums",
+        help="the readings are not from pvsim: check only their instants and order, the PV power and the sums",
     )
     config.add_span_options(
         parser,

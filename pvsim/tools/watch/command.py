@@ -25,14 +25,14 @@ def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim watch`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "watch",
-        help="see the rows as they become durable",
+        help="show the rows as they are written",
         description=(
             "Show the newest row of each meter as its PV service writes it, wherever the broker can be reached, as a"
-            " table that refreshes, or as lines where stdout is no terminal. It takes nothing away from anybody."
+            " table that refreshes, or as lines where stdout is no terminal. It takes no message from any queue."
             " Ctrl-C ends it."
         ),
     )
-    parser.add_argument("ids", nargs="*", metavar="ID", help="meters, ranges like Meter_0..9 too (default: all)")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="meters; Meter_0..9 stands for ten (default: all)")
     config.add_broker_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", dest="form", action="store_const", const=_csv, help="print lines of CSV")
