@@ -169,7 +169,7 @@ class Admission:
                 if state is State.DENIED:
                     return f"cannot use the queue {queues[0]}{more}{why}"
                 mend = self.mend(queues[0])
-                return f"no messages taken for {now_s - since_s:.0f} s by the queue {queues[0]}{more}: {mend}"
+                return f"the queue {queues[0]}{more} has taken no messages for {now_s - since_s:.0f} s: {mend}"
         return ""
 
     def mend(self, queue: str) -> str:

@@ -175,7 +175,7 @@ class DayFile:
     def _read_all(self) -> Iterator[None]:
         no_rows = yield from self._contents.scan(self._size)
         if no_rows:
-            log.warning("%s: no rows, left as they are, in lines %s", self.path, str(no_rows)[1:-1])
+            log.warning("%s: these lines are no rows, and stay as they are: %s", self.path, str(no_rows)[1:-1])
         if self._contents.end < self._size:
             self._cut_torn_line(self._contents.end)
 
