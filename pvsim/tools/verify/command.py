@@ -14,8 +14,8 @@ from typing import Any
 
 from pvsim import config
 from pvsim.errors import ConfigError, UsageError
+from pvsim.instants import END_NS
 from pvsim.meter import progress
-from pvsim.reading import END_NS
 from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
