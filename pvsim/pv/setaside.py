@@ -83,7 +83,7 @@ class SetAside:
         if not first.again_s:
             return ""
         if spare.again_s:
-            return f"{len(self._unsent)} messages wait to be set aside, for the queues {REJECTED} and {SPARE} take none"
+            return f"{len(self._unsent)} messages cannot be set aside: the queues {REJECTED} and {SPARE} take none"
         return f"the queue {REJECTED} takes no messages: what is set aside goes to {SPARE}"
 
     def add(self, delivery: Delivery, reason: str) -> None:

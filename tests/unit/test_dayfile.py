@@ -469,7 +469,7 @@ def test_torn_megabytes(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptu
     assert peak < 1_000_000
     assert path.read_bytes().endswith(b"x\nMeter_0,1763769601,5.0,0.001,6.0\n")
     assert len(caplog.text) < 2000
-    assert "no rows, left as they are, in lines 3" in caplog.text
+    assert "these lines are no rows, and stay as they are: 3" in caplog.text
 
 
 @pytest.mark.parametrize("length", [0, 1, len(HEADER) - 1, len(HEADER)])
@@ -494,7 +494,7 @@ def test_lines_that_are_no_rows(files: DayFiles, tmp_path: Path, caplog: pytest.
         assert put(files, readings(0, 3, 5, 7)) == 2
     assert path.read_text() == f"{left}Meter_0,1763769603,5.0,0.001,6.0\nMeter_0,1763769605,5.0,0.001,6.0\n"
     assert caplog.text.count("WARNING") == 1
-    assert f"{path}: no rows, left as they are, in lines 3, 4, 5, 6\n" in caplog.text
+    assert f"{path}: these lines are no rows, and stay as they are: 3, 4, 5, 6\n" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ def test_which_lines_are_no_rows(
     path.write_text("\n".join([HEADER, *lines, ""]))
     with caplog.at_level(logging.WARNING):
         assert put(files, readings(3)) == 1
-    assert f"{path}: no rows, left as they are, in lines {numbers}\n" in caplog.text
+    assert f"{path}: these lines are no rows, and stay as they are: {numbers}\n" in caplog.text
 
 
 @pytest.mark.parametrize(
