@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import exp
 
 SHARE_STEPS = 20  # of the index, from 0 to 1
-_THIN_CLOUD = 0.04  # optical depth, straight up, of what hides a low sun where the index is that of a clear sky
+_THIN_CLOUD = 0.06  # optical depth, straight up, of what hides a low sun where the index is that of a clear sky
 _CLEAR, _USUAL_MASS = 0.75, 1.5  # clearness index of a cloudless sky, and air mass, of the usual hour that Erbs is for
 _MASS_STEPS, _MOST_MASS = 20, 12.0
 

@@ -118,12 +118,12 @@ def test_shares_of_the_beam() -> None:
     """As Erbs has it from the clearness index; whole from a clear sky on, next to nothing below a half.
 
     At twice the air mass the square of it, by the law of Beer: a cloud that hides half of a usual sun hides more of a
-    low one. What hides a low sun alone takes 6 % of that.
+    low one. What hides a low sun alone takes 9 % of that.
     """
     usual, low = beam.beam_shares(1.5), beam.beam_shares(3.0)
     found = [round(beam.beam_share(index, usual), 2) for index in (0, 0.2, 0.5, 0.75, 1, 1.3)]
     assert found == [0, 0, 0.08, 0.44, 1, 1]
-    assert low == pytest.approx([exp(-0.04 * 1.5) * each**2 for each in usual], abs=1e-5)
+    assert low == pytest.approx([exp(-0.06 * 1.5) * each**2 for each in usual], abs=1e-5)
     assert beam.beam_shares(40) == beam.beam_shares(12)
     for shares in (usual, low):
         each = [beam.beam_share(number / 500, shares) for number in range(601)]
