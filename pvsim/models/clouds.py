@@ -36,15 +36,15 @@ COVER_SWING = 1.2  # standard deviation of the cover
 
 # The index by depth: how far the pattern is below the cover. From blue sky to the bright edge of a cloud and beneath
 # it. Calibrated with the 50 sensors of HOPE at Melpitz on 2013-09-08, which tests/bench/models.py repeats.
-_DEPTHS = (-1.8, -1.0, -0.78, -0.15, 0.0, 0.1, 0.7, 1.25, 2.3, 3.3)
-_INDICES = (1.0, 1.02, 1.165, 1.32, 1.46, 0.91, 0.62, 0.5, 0.26, 0.07)
+_DEPTHS = (-1.8, -1.0, -0.78, -0.15, 0.0, 0.1, 0.7, 1.25, 2.3, 3.3, 5.5)
+_INDICES = (1.0, 1.02, 1.165, 1.32, 1.46, 0.91, 0.62, 0.5, 0.26, 0.14, 0.05)
 _SLOPES = tuple((high - low) / (right - left) for (low, high), (left, right) in zip(
     pairwise(_INDICES), pairwise(_DEPTHS), strict=True))  # fmt: skip
 _BRIGHTEST = 1.15  # how much clearer than its turbidity the sky of a place can be
 HAZE = 0.06  # how much the air, apart from clouds, takes away at most
 
 # The mean index, and the mean cover that gives it. Computed by tests/bench/models.py; a unit test holds it.
-MEAN_INDICES = (0.068, 0.071, 0.126, 0.223, 0.343, 0.5, 0.672, 0.826, 0.928, 0.975, 0.984)
+MEAN_INDICES = (0.049, 0.064, 0.145, 0.244, 0.359, 0.509, 0.677, 0.827, 0.929, 0.975, 0.984)
 MEAN_COVERS = (8.0, 6.0, 4.0, 3.0, 2.25, 1.5, 0.75, 0.0, -0.75, -1.5, -2.25)
 
 MUNICH_SKY = (0.636, 0.659, 0.678, 0.685, 0.682, 0.681, 0.715, 0.73, 0.709, 0.647, 0.603, 0.602)
