@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pvsim.config import ini
-from pvsim.config.tables import LocalClock
+from pvsim.config.values import LocalClock
 from pvsim.errors import ConfigError
 from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read

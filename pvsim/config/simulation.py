@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from pvsim.config import ini
 from pvsim.config.broker import add_broker_option
 from pvsim.config.keys import Key, option, values_of
-from pvsim.config.tables import METER, PV, load_models, solar_models
+from pvsim.config.tables import METER, PV
+from pvsim.config.values import load_models, solar_models
 from pvsim.errors import ConfigError, IdError
-from pvsim.reading import expand_ids
+from pvsim.ids import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.models import Model

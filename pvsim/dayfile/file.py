@@ -23,7 +23,7 @@ from pvsim.dayfile.contents import HEADER_LINE, Contents
 from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
-from pvsim.reading import SECOND_NS
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER, reading_key
 
 log = logging.getLogger("pvsim.dayfile")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
+from pvsim.ids import expand_ids
 from pvsim.meter.progressfiles import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
-from pvsim.reading import expand_ids
 
 
 class Options(NamedTuple):

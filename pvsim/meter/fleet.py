@@ -19,11 +19,12 @@ from typing import Any, Protocol
 
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, REFUSED, REPLACED, TOO_LARGE, UNROUTABLE, Queue, back_off
 from pvsim.config import MeterSettings
+from pvsim.instants import END_NS
 from pvsim.meter.pacing import FEW, Linger, Message, Pacer, composer
 from pvsim.meter.progress import Track
 from pvsim.meter.timeline import Timeline
 from pvsim.models import PowerModel
-from pvsim.reading import END_NS, most_readings
+from pvsim.reading import most_readings
 
 log = logging.getLogger("pvsim.meter")
 

@@ -17,11 +17,11 @@ from functools import lru_cache
 from itertools import pairwise
 from math import cos, radians, sqrt
 
+from pvsim.instants import SECOND_NS
 from pvsim.models.days import YEAR_DAYS, on_day
 from pvsim.models.noise import Curve, between, fractions
 from pvsim.models.waves import Rhythm, waves
 
-SECOND_NS = 10**9
 STEP_S = 2  # of the nodes
 WIND_M_S = 10.0
 AREA_M = 3000.0

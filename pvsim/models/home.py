@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from pvsim.instants import SECOND_NS
 from pvsim.models.appliances import (
     APPLIANCES,
     LONGEST,
@@ -28,7 +29,6 @@ from pvsim.models.noise import fractions, uniform
 from pvsim.models.occupancy import Absence, Occupancy, kind_for, mean_presence, presence
 from pvsim.models.temperature import air_temperature, monthly_c, spell_k, spells
 
-SECOND_NS = 10**9
 HOUR_S = 3600
 _LANES = 16  # numbers that an hour has for its starts, at least one per appliance
 _MOST_STARTS = 4  # of one appliance in one hour

@@ -11,9 +11,10 @@ from decimal import Decimal
 from math import exp
 from typing import Any, NamedTuple
 
+from pvsim.instants import SECOND_NS
 from pvsim.models import Model, PowerModel
 from pvsim.models.beam import beam_share, beam_shares
-from pvsim.models.clouds import SECOND_NS, STEP_S, index_nodes
+from pvsim.models.clouds import STEP_S, index_nodes
 from pvsim.models.days import of_hemisphere
 from pvsim.models.noise import Curve, between, uniform
 from pvsim.models.replay import KEYS, replay

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
-from pvsim.reading import expand_ids
+from pvsim.ids import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.dayfile import DayFiles

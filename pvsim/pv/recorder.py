@@ -23,8 +23,9 @@ from typing import NamedTuple, Protocol
 from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel
-from pvsim.reading import decode, decode_block, fixed_text, time_text
+from pvsim.reading import decode, decode_block
 from pvsim.row import format_block, format_row
+from pvsim.texts import fixed_text, time_text
 
 log = logging.getLogger("pvsim.pv")
 

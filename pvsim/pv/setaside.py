@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pvsim.broker import CONFIRMED, UNROUTABLE, Broker, Delivery, Queue, rejected_arguments
 from pvsim.foreign import foreign
-from pvsim.reading import REJECTED
+from pvsim.ids import REJECTED
 
 log = logging.getLogger("pvsim.pv")
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from pvsim import config
 from pvsim.errors import ConfigError, PvsimError, UsageError
-from pvsim.reading import SECOND_NS, expand_ids
+from pvsim.ids import expand_ids
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER
 from pvsim.tools.verify.expected import Expected, expect
 

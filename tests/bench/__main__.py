@@ -30,7 +30,8 @@ from pvsim.dayfile import DayFile, DayFiles
 from pvsim.models import load, solar
 from pvsim.reading import block
 from pvsim.row import format_block
-from pvsim.tools.node import Nest, Node
+from pvsim.tools.nest import Nest
+from pvsim.tools.node import Node
 from tests.bench.measure import Usage, ready_seconds, usage
 from tests.bench.timed_pv import STATE
 from tests.broker.conftest import Service, Services, wait_until

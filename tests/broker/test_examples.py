@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pvsim.tools.node import Nest, Node
+from pvsim.tools.nest import Nest
+from pvsim.tools.node import Node
 from tests.broker.conftest import CHECKOUT, Amqp, Services, wait_until
 
 EXAMPLES = CHECKOUT / "debian/examples"

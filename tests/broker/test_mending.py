@@ -22,7 +22,8 @@ import pytest
 
 from pvsim.broker import arguments
 from pvsim.config import BrokerSettings
-from pvsim.reading import REJECTED, encode
+from pvsim.ids import REJECTED
+from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import Service, Services, held, wait_until
 from tests.broker.test_errors import Told, at

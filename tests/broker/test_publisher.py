@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pvsim.errors import NotAReading
-from pvsim.reading import MAX_DAYS, REJECTED, decode
+from pvsim.ids import REJECTED
+from pvsim.reading import MAX_DAYS, decode
 from pvsim.tools.node import Node
 from tests.broker.client import Client, connected
 from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until, wait_until_acknowledged

@@ -25,7 +25,8 @@ from pvsim import disk
 from pvsim.dayfile import DayFile, DayFiles, contents, file_name, local_day, parse_file_name
 from pvsim.dayfile.name import slot_day
 from pvsim.errors import DayFileError
-from pvsim.reading import END_NS, Reading, block
+from pvsim.instants import END_NS
+from pvsim.reading import Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, reading_key, sum_w, with_points
 from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
 

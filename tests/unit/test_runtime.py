@@ -496,7 +496,7 @@ def test_a_slow_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: p
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         runtime.Starting()("reading x.csv, 1 % of 9 MB")
         assert not caplog.text
-        monkeypatch.setattr(runtime, "_SLOW_START_S", 0)
+        monkeypatch.setattr("pvsim.runtime.host._SLOW_START_S", 0)
         runtime.Starting()("reading x.csv, 2 % of 9 MB")
         told = systemd.recv(4096).decode()
     assert told == "STATUS=Starting: reading x.csv, 2 % of 9 MB\nEXTEND_TIMEOUT_USEC=60000000"

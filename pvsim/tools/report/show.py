@@ -8,7 +8,8 @@ from datetime import tzinfo
 from itertools import groupby
 from typing import Any
 
-from pvsim.reading import SECOND_NS, fixed_text
+from pvsim.instants import SECOND_NS
+from pvsim.texts import fixed_text
 from pvsim.tools.report.energy import Day, Energy
 from pvsim.tools.verify.report import moment
 

@@ -15,8 +15,8 @@ from typing import Any
 from pvsim import config
 from pvsim.dayfile import parse_file_name
 from pvsim.errors import ConfigError, UsageError
+from pvsim.instants import END_NS
 from pvsim.meter import progress
-from pvsim.reading import END_NS
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text

@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, tzinfo
 from typing import NamedTuple
 
 from pvsim.dayfile import file_name
+from pvsim.instants import SECOND_NS
 from pvsim.meter import progress
-from pvsim.reading import SECOND_NS, fixed_text
+from pvsim.texts import fixed_text
 
 KINDS = (
     "missing",

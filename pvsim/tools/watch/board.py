@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from pvsim.errors import IdError
-from pvsim.reading import check_id
+from pvsim.ids import check_id
 from pvsim.row import HEADER
 
 COLUMNS = (*HEADER.split(","), "grid_power_w")

@@ -12,8 +12,8 @@ from typing import Any
 from pvsim import config
 from pvsim.broker.subscription import Subscription
 from pvsim.errors import BrokerError
+from pvsim.ids import expand_ids
 from pvsim.pv.live import KEY
-from pvsim.reading import expand_ids
 from pvsim.tools.watch.board import COLUMNS, Board, Line, parse
 from pvsim.tools.watch.screen import screen
 
