@@ -171,11 +171,14 @@ class Broker:
 
     def works(self, queue: str) -> bool:
         """Whether a queue has answered, so that messages can be sent to it as fast as they come."""
-        return self.admission.works(queue) or self._side.is_refused
+        return self.admission.works(queue) or (self._side.is_refused and self.admission.state(queue) is not State.YOUNG)
 
     def prove(self, queue: str, ready: Callable[[], None]) -> None:
         """Call `ready` when it is the turn of a queue that does not work (yet): one message may be published then."""
-        self._side.prove(queue, ready)
+        if wait_s := self.admission.grow(queue, time.monotonic()):
+            self.later(wait_s, partial(self.prove, queue, ready))
+        else:
+            self._side.prove(queue, ready)
 
     def mend(self, queue: str) -> str:
         """What a person can do about a queue that does not answer."""
