@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pika
 
 from pvsim.broker import tls
-from pvsim.broker.admission import Admission
+from pvsim.broker.admission import Admission, State
 from pvsim.broker.answers import Answers
 from pvsim.broker.consuming import Consumer, Delivery
 from pvsim.broker.counts import Counts
