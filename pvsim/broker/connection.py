@@ -149,7 +149,7 @@ class Broker:
     def open_channel(self, on_open: Callable[[Any], None]) -> None:
         """Open one more channel, if there still is a connection."""
         if self._link.connection.is_open:
-            self._link.connection.channel(on_open_callback=on_open)
+            self._link.connection.channel(on_open_callback=self.loop.guard(on_open))
 
     # --- queues
 
@@ -245,15 +245,15 @@ class Broker:
             self.reset(_FEW_CHANNELS.format(channels, _CHANNELS))
             return
         self._queues.open(channels - _CHANNELS + 1)
-        connection.channel(on_open_callback=self._on_publisher_open)
+        connection.channel(on_open_callback=self.loop.guard(self._on_publisher_open))
 
     def _on_publisher_open(self, channel: Any) -> None:
-        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_close_callback(self.loop.guard(self._on_channel_closed))
         self._publisher.open(channel, lambda: self.open_channel(self._on_consumer_open))
 
     def _on_consumer_open(self, channel: Any) -> None:
-        channel.add_on_close_callback(self._consumer.on_closed)
-        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_close_callback(self.loop.guard(self._consumer.on_closed))
+        channel.add_on_close_callback(self.loop.guard(self._on_channel_closed))
         self._consumer.open(channel, self._on_channels_open)
 
     def _on_channels_open(self) -> None:

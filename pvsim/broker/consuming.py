@@ -33,6 +33,7 @@ class Consumer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._guard = broker.loop.guard
         self._channel: Any = None
         self.prefetch = 1  # messages that may be unsettled
         self._tags: dict[str, str] = {}
@@ -50,8 +51,8 @@ class Consumer:
     def open(self, channel: Any, ready: Callable[[], None]) -> None:
         """Consume on this channel from now on."""
         self._channel = channel
-        channel.add_on_cancel_callback(self._on_cancelled)
-        channel.basic_qos(prefetch_count=self.prefetch, callback=lambda _: ready())
+        channel.add_on_cancel_callback(self._guard(self._on_cancelled))
+        channel.basic_qos(prefetch_count=self.prefetch, callback=self._guard(lambda _: ready()))
 
     def consume(self, queue: str) -> None:
         """Ask for the messages of a queue."""
@@ -65,7 +66,7 @@ class Consumer:
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last has come. What is given back then keeps its order."""
         if tag := self._tags.pop(queue, None):
-            pika_private.cancel(self._channel, tag, done)
+            pika_private.cancel(self._channel, tag, self._guard(done))
         else:
             done()
 
@@ -97,7 +98,9 @@ class Consumer:
         while self._to_ask and len(self._asked) < _AT_ONCE:
             queue = self._to_ask.popleft()
             self._tags[queue] = self._channel.basic_consume(
-                queue, partial(self._on_message, queue), callback=partial(self._on_consuming, queue)
+                queue,
+                self._guard(partial(self._on_message, queue)),
+                callback=self._guard(partial(self._on_consuming, queue)),
             )
             self._asked[queue] = self._broker.ledger.open(Kind.CONSUME, queue, time.monotonic(), self._on_late)
 

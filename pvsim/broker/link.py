@@ -97,12 +97,13 @@ class Link:
         except ConfigError as error:  # a file that could be read when the service was started
             self._on_lost(None, error)
             return
+        guard = self._loop.guard
         self.connection = pika_private.Connection(
             self._loop,
             parameters,
-            on_open_callback=self._on_open,
-            on_open_error_callback=self._on_lost,
-            on_close_callback=self._on_lost,
+            on_open_callback=guard(self._on_open),
+            on_open_error_callback=guard(self._on_lost),
+            on_close_callback=guard(self._on_lost),
         )
 
     def drop(self, reason: Exception) -> None:
@@ -125,8 +126,9 @@ class Link:
 
     def _on_open(self, connection: Any) -> None:
         self._warn_of_eavesdroppers(connection)
-        connection.add_on_connection_blocked_callback(lambda _, frame: self._set_blocked(blocked_reason(frame)))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(""))
+        guard = self._loop.guard
+        connection.add_on_connection_blocked_callback(guard(lambda _, frame: self._set_blocked(blocked_reason(frame))))
+        connection.add_on_connection_unblocked_callback(guard(lambda *_: self._set_blocked("")))
         self._user.on_open(connection)
 
     def _set_blocked(self, reason: str) -> None:

@@ -98,20 +98,23 @@ class LiveLink:
             self._on_lost(None, error)
             return
         parameters.client_properties = {**parameters.client_properties, "connection_name": NAME}
+        guard = self._loop.guard
+        lost = guard(self._on_lost)
         self._connection = pika_private.Bounded(
-            parameters, self._on_connected, self._on_lost, self._on_lost, custom_ioloop=self._loop.pika
+            parameters, guard(self._on_connected), lost, lost, custom_ioloop=self._loop.pika
         )
 
     def _on_connected(self, connection: Any) -> None:
         if self._state is _State.ENDED:
             connection.close()
             return
-        connection.add_on_connection_blocked_callback(self._on_blocked)
-        connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        connection.channel(_CHANNEL, self._on_channel)
+        guard = self._loop.guard
+        connection.add_on_connection_blocked_callback(guard(self._on_blocked))
+        connection.add_on_connection_unblocked_callback(guard(self._on_unblocked))
+        connection.channel(_CHANNEL, guard(self._on_channel))
 
     def _on_channel(self, channel: Any) -> None:
-        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_close_callback(self._loop.guard(self._on_channel_closed))
         self._opened_s = time.monotonic()
         self._to(_State.OPEN)
 

@@ -7,7 +7,6 @@ begins with an underscore.
 from __future__ import annotations
 
 import struct
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +73,7 @@ class Bounded(pika.SelectConnection):  # type: ignore[misc]
 
 
 class Connection(Bounded):
-    """The same, but for two things more.
-
-    pika takes any error in what it calls for a broken connection: here, one of ours ends the service. And it sends
-    each frame by itself, three a message: here, what is written at one go is sent at one go.
-    """
+    """The same, but pika sends each frame by itself, three a message: here, what is written at one go is sent so."""
 
     def __init__(self, loop: Loop, *arguments: Any, **options: Any) -> None:
         self._owner_loop = loop
@@ -96,14 +91,6 @@ class Connection(Bounded):
         data, self._outgoing = bytes(self._outgoing), bytearray()
         if data and self._transport:  # or else the connection is lost
             super()._adapter_emit_data(data)
-
-    def _proto_data_received(self, data: bytes) -> None:
-        try:
-            super()._proto_data_received(data)
-        except Exception as error:
-            if _is_ours(error):
-                self._owner_loop.fail(error)
-            raise
 
 
 def check_frame(start: bytes) -> None:
@@ -123,13 +110,6 @@ def check_body(size: int) -> None:
 
 def _too_large(what: str, size: int, most: int) -> TooLargeError:
     return TooLargeError(f"it announced a {what} of {size:,} bytes, and pvsim takes {most:,} at most")
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether code of the services was running, and not just pika's on bytes that it does not understand."""
-    names = {str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)}
-    is_ours = any(name.startswith("pvsim.") and name != __name__ for name in names)
-    return is_ours and not isinstance(error, errors.AMQPError)
 
 
 def terminate(connection: Any, reason: Exception) -> None:

@@ -44,8 +44,9 @@ class Publisher:
         """Publish on this channel from now on."""
         self.clear()
         self._channel = channel
-        channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_answer, callback=lambda _: ready())
+        guard = self._broker.loop.guard
+        channel.add_on_return_callback(guard(self._on_return))
+        channel.confirm_delivery(guard(self._on_answer), callback=guard(lambda _: ready()))
 
     def silent_s(self, now_s: float) -> float:
         """For how long nothing was answered, though something was sent."""

@@ -225,10 +225,10 @@ class _Asker:
             broker = self._queues.broker  # pika counts a channel until those who wait for its end are told
             broker.later(0, partial(broker.open_channel, self._on_open))
         else:
-            request.ask(self._channel, self._on_answer)
+            request.ask(self._channel, self._queues.broker.loop.guard(self._on_answer))
 
     def _on_open(self, channel: Any) -> None:
-        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_close_callback(self._queues.broker.loop.guard(self._on_closed))
         self._channel = channel
         assert self._request
         self.ask(self._request)

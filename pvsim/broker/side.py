@@ -67,6 +67,7 @@ class Side:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._guard = broker.loop.guard
         self._connection: Any = None
         self._idle: list[Lane] = []
         self._lanes: set[Lane] = set()
@@ -168,7 +169,7 @@ class Side:
             wanted = len(self._first) + len(self._again) - self._opening
             for _ in range(min(wanted, self._most_lanes() - len(self._lanes) - self._opening)):
                 self._opening += 1
-                self._connection.channel(on_open_callback=self._on_lane_open)
+                self._connection.channel(on_open_callback=self._guard(self._on_lane_open))
 
     def _reserve(self, lane: Lane) -> None:
         queue, ready = (self._first or self._again).popleft()
@@ -187,9 +188,12 @@ class Side:
 
     def _on_lane_open(self, channel: Any) -> None:
         lane = Lane(channel)
-        channel.add_on_close_callback(partial(self._on_lane_closed, lane))
-        channel.add_on_return_callback(lambda *_: setattr(lane, "is_returned", True))
-        channel.confirm_delivery(partial(self._on_answer, lane), callback=lambda _: self._on_lane_ready(lane))
+        guard = self._guard
+        channel.add_on_close_callback(guard(partial(self._on_lane_closed, lane)))
+        channel.add_on_return_callback(guard(lambda *_: setattr(lane, "is_returned", True)))
+        channel.confirm_delivery(
+            guard(partial(self._on_answer, lane)), callback=guard(lambda _: self._on_lane_ready(lane))
+        )
 
     def _on_lane_ready(self, lane: Lane) -> None:
         self._opening -= 1
@@ -237,7 +241,7 @@ class Side:
     def _start_probe(self) -> None:
         if self._probes and not self._probe:
             self._probe = self._probes.popleft()
-            self._connection.channel(on_open_callback=partial(self._on_probe_open, self._probe))
+            self._connection.channel(on_open_callback=self._guard(partial(self._on_probe_open, self._probe)))
 
     def _on_probe_open(self, probe: Probe, channel: Any) -> None:
         entry = self._broker.ledger.open(
@@ -251,7 +255,7 @@ class Side:
             elif isinstance(reason, errors.ChannelClosed):
                 self._end_probe(probe, refusal(reason, self._broker.settings))
 
-        channel.add_on_close_callback(on_closed)
+        channel.add_on_close_callback(self._guard(on_closed))
         channel.basic_qos(prefetch_count=1)
         channel.basic_consume(probe.queue, lambda *_: None, callback=lambda _: channel.close())
 
@@ -273,9 +277,9 @@ class Side:
         self._connection = pika_private.Connection(
             self._broker.loop,
             parameters,
-            on_open_callback=self._on_open,
-            on_open_error_callback=self._on_failed,
-            on_close_callback=self._on_lost,
+            on_open_callback=self._guard(self._on_open),
+            on_open_error_callback=self._guard(self._on_failed),
+            on_close_callback=self._guard(self._on_lost),
         )
 
     def _on_open(self, connection: Any) -> None:
@@ -283,8 +287,9 @@ class Side:
             connection.close()
             return
         self._tries = 0
-        connection.add_on_connection_blocked_callback(lambda _, frame: self._set_blocked(blocked_reason(frame)))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(""))
+        guard = self._guard
+        connection.add_on_connection_blocked_callback(guard(lambda _, frame: self._set_blocked(blocked_reason(frame))))
+        connection.add_on_connection_unblocked_callback(guard(lambda *_: self._set_blocked("")))
         self._next()
 
     def _set_blocked(self, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pika
 import pika.adapters.select_connection as select_connection
+import pika.exceptions as errors
 
 from pvsim.broker import tls
 from pvsim.config import Address, BrokerSettings
@@ -28,6 +29,22 @@ class Loop:
     def watch(self, descriptor: int, call: Callable[[], None]) -> None:
         """Call whenever the descriptor is readable."""
         self.pika.add_handler(descriptor, lambda _fd, _events: call(), self.pika.READ)
+
+    def guard(self, call: Callable[..., Any]) -> Callable[..., None]:
+        """`call`, for pika to call: an error in it makes `run` raise it.
+
+        pika would take it for a connection that is broken, and go on. Its own errors it may have.
+        """
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                call(*arguments)
+            except errors.AMQPError:
+                raise
+            except Exception as error:
+                self.fail(error)
+
+        return guarded
 
     def run(self) -> None:
         """Work until `stop`, or until what is called raises an error."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import replace
+from functools import partial
 
 import pika.adapters.utils.connection_workflow
 import pika.exceptions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pika.exceptions import ChannelClosed
 
 from pvsim.broker import Turn, arguments, rejected_arguments
 from pvsim.broker.link import is_local
@@ -193,3 +195,17 @@ def test_the_most_telling_reason() -> None:
     ]:
         reason = pika.adapters.utils.connection_workflow.AMQPConnectionWorkflowFailed(several)
         assert sentence in explain(reason, settings, NODES[0]).sentence
+
+
+def test_an_error_in_what_pika_calls_ends_the_service() -> None:
+    """pika would take it for a broken connection, and nobody would hear of it; pika's own errors are its own."""
+    loop = Loop()
+    loop.later(0, loop.guard(partial(int, "no number")))
+    with pytest.raises(ValueError, match="no number"):
+        loop.run()
+
+    def close(_frame: object) -> None:
+        raise ChannelClosed(406, "as the broker has it")
+
+    with pytest.raises(ChannelClosed):
+        loop.guard(close)("a frame")
