@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pvsim.meter")
 
-SETTLE_S, SAVE_S, TICK_S, DRAIN_S, END_S, FAST_TICK_S, LOOK_S = 5.0, 5.0, 1.0, 1.5, 0.1, 0.01, 5.0
+TICK_S = 1.0  # at most, between two looks at what is due
+FAST_TICK_S = 0.01  # with a clock that is faster than real time
 EARLY_S = 0.0012  # before a reading is due
+SETTLE_S = 5.0  # between two marks of what the broker has confirmed
+SAVE_S = 5.0  # between two writes of the progress file
+LOOK_S = 5.0  # between two looks at who reads a history
+END_S = 0.1  # between two looks whether all is sent that was asked for
+DRAIN_S = 1.5  # for the last readings, when told to stop
 AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
 

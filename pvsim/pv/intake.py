@@ -11,14 +11,17 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from functools import partial
-from itertools import cycle, islice
+from itertools import islice
 from typing import Any
 
 from pvsim.broker import OTHER_ARGUMENTS, Broker, Queue
 
 log = logging.getLogger("pvsim.pv")
 
-GONE_S, LOOK_S, PROBE_S, ROUND_S = 60.0, 1.0, 5.0, 15.0
+GONE_S = 60.0  # for which a queue that is gone is left to its meter
+LOOK_S = 1.0  # between two looks for it
+PROBE_S = 5.0  # between two tries to consume a queue that does not answer
+ROUND_S = 15  # in which each queue has its turn to be looked at
 
 
 class Phase(Enum):
@@ -55,7 +58,7 @@ class Intake:
         self._sources = {queue: Source(queue) for queue in queues}
         self._broker = broker
         self._arguments = arguments
-        self._in_turn, self._turns = cycle(self._sources.values()), 0.0
+        self._seconds = 0
 
     @property
     def standby(self) -> int:
@@ -172,9 +175,8 @@ class Intake:
 
     def _look_for_lost_consumers(self) -> None:
         """Each queue has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
-        self._turns += len(self._sources) / ROUND_S
-        due, self._turns = divmod(self._turns, 1)
-        for source in islice(self._in_turn, int(due)):
+        self._seconds += 1
+        for source in islice(self._sources.values(), self._seconds % ROUND_S, None, ROUND_S):
             if source.is_quiet and self._broker.consumes(source.queue):
                 self._broker.look(source.queue, partial(self._on_quiet_looked, source))
             source.is_quiet = True
