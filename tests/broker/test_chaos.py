@@ -1,7 +1,8 @@
 """Everything that is promised, at once: 20 meters at 10 readings a second, while things break at random.
 
 A schedule that follows from a seed alone kills the broker, the meter and the PV service, restarts them, cuts their
-connections, freezes them, fills the disk, and publishes rubbish and duplicates. What it breaks mends itself a little
+connections, freezes them, fills the disk, takes away leaders, room in queues and memory, allows no more queues, and
+publishes rubbish and duplicates. What it breaks mends itself a little
 later, so that breakdowns overlap. In the end each instant has its row once, in order and right, and the rubbish, and
 nothing else, was set aside. The short run is part of the tests; a long one, and one again that failed, are
 
@@ -22,7 +23,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -110,6 +111,7 @@ class Chaos:
         kinds: list[Break] = [
             self.kill_broker, self.kill_meter, self.kill_pv, self.restart, self.cut_connection,
             self.freeze, self.freeze_broker, self.fill_disk, self.publish_rubbish, self.publish_duplicates,
+            self.alarm, self.stop_leader, self.shorten_queues, self.allow_no_queues,
         ]  # fmt: skip
         last_kinds = [self.kill_pv, self.fill_disk, self.freeze, self.publish_rubbish, self.publish_duplicates]
         began = time.monotonic()
@@ -226,6 +228,44 @@ class Chaos:
             start = self.numbers.randrange(300)
             if instants := written[start : start + number]:
                 self.crowd.publish(meter_id, encode(meter_id, instants, load.model("random", 0, meter_id)(instants)))
+
+    def alarm(self) -> None:
+        """The broker has too little memory, and takes nothing for a while."""
+        mark = ("set_vm_memory_high_watermark",)
+        self._for_a_while((*mark, "absolute", "1"), (*mark, "0.6"))
+
+    def stop_leader(self) -> None:
+        """A queue has no leader for a while."""
+        member = f"{{'%2F_{self.numbers.choice(IDS)}', node()}}"
+        start = f"ra:restart_server(quorum_queues, {member}), ra:trigger_election({member})."
+        self._for_a_while(("eval", f"ra:stop_server(quorum_queues, {member})."), ("eval", start))
+
+    def shorten_queues(self) -> None:
+        """A policy lets some queues hold five messages, for a while."""
+        self._for_a_while(("set_policy", "short", "^M_1", '{"max-length":5}'), ("clear_policy", "short"))
+
+    def allow_no_queues(self) -> None:
+        """The virtual host may not have any more queues, for a while."""
+        self._for_a_while(("set_vhost_limits", '{"max-queues":0}'), ("clear_vhost_limits",))
+
+    def _for_a_while(self, begin: Sequence[str], end: Sequence[str]) -> None:
+        """What rabbitmqctl is told, and what mends it; the broker may be away."""
+        delay_s = self._delay()
+
+        def break_and_mend() -> None:
+            self._tell_broker(begin)
+            time.sleep(delay_s)
+            self._tell_broker(end)
+
+        self._mending.append(self._menders.submit(break_and_mend))
+
+    def _tell_broker(self, arguments: Sequence[str]) -> None:
+        for _ in range(100):
+            with suppress(PvsimError):
+                self.node.ctl(*arguments)
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"rabbitmqctl {arguments} does not work")
 
     # --- how it happens, and mends
 
