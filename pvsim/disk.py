@@ -184,7 +184,7 @@ def replace(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     status = status_of(part)
     if status and not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EEXIST, f"{part.name} is in the way, a link or another thing that is no file", str(part))
+        raise OSError(errno.EEXIST, f"{part.name} is in the way: it is a link, or no file", str(part))
     part.unlink(missing_ok=True)  # what is left of a process that was killed here
     with os.fdopen(os.open(part, flags, 0o640), "w", encoding="utf-8") as file:
         file.write(text)

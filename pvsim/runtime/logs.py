@@ -103,7 +103,7 @@ def _stderr_is_journal() -> bool:
 def warn_of_no_syslog() -> None:
     """A detached service logs to syslog, or to stderr if that is a file."""
     if not is_file(sys.stderr.fileno()) and not _SYSLOG.exists():
-        log.warning("There is no syslog here, so the log is lost; let stderr be a file to keep it (2> FILE).")
+        log.warning("There is no syslog here, so the log is lost; to keep it, send stderr to a file (2> FILE).")
 
 
 def is_file(descriptor: int) -> bool:

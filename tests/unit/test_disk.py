@@ -24,7 +24,7 @@ def test_no_link_is_followed_where_a_file_is_replaced(tmp_path: Path, is_danglin
     if not is_dangling:
         target.write_text("precious")
     (tmp_path / "progress.part").symlink_to(target)
-    with pytest.raises(OSError, match=r"progress\.part is in the way, a link"):
+    with pytest.raises(OSError, match=r"progress\.part is in the way: it is a link"):
         disk.replace(path, "new")
     assert path.read_text() == "old"
     assert is_dangling != target.exists()

@@ -287,6 +287,8 @@ def test_what_is_said(tmp_path: Path, run: Run) -> None:
         "  missing: 2025-11-22T00:00:49+00:00 to 2025-11-22T00:00:58+00:00 (10)\n"
         "  missing: 2025-11-22T00:03:29+00:00 to 2025-11-22T00:05:08+00:00 (100, perhaps a stop of the meter)\n"
         "Total: 290 rows; 111 missing, 1 wrong value, 1 wrong pv, 1 malformed\n"
+        "Wrong values may be from before a change of seed, model or a key of it; if so, keep the simulation.ini of that"
+        " time, and name it with --simulation-file.\n"
         "A gap of more than 90 s may be a time when the meter was told to stop; if so, say it with"
         " --stopped TIME..TIME or --progress FILE.\n"
     )
@@ -328,6 +330,16 @@ def test_any_content(content: bytes) -> None:
 
 
 # What is expected.
+
+
+def test_days_without_a_file_share_a_line(tmp_path: Path, run: Run) -> None:
+    for day in (0, 3):
+        write(tmp_path, range(day * 86_400, day * 86_400 + 5))
+    status, found = run("Meter_0-2025-11-22.csv", "Meter_0-2025-11-25.csv", form="")
+    assert status == 1
+    line = "Meter_0-2025-11-23.csv to Meter_0-2025-11-24.csv (not given): 0 rows; 172800 missing"
+    assert found["text"].splitlines()[2] == line
+    assert found["text"].count("(not given)") == 1
 
 
 def test_from_and_to(tmp_path: Path, run: Run) -> None:
