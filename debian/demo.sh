@@ -53,7 +53,8 @@ look_at_port() {
 # demo is for this machine alone; one that is there already stays as it is.
 keep_broker_local() {
     if [ -e /etc/rabbitmq ] || [ -e /var/lib/rabbitmq ]; then
-        say 'RabbitMQ is here already, and keeps its configuration. README says how to have it listen on this machine alone.'
+        say 'RabbitMQ is here already, and keeps its configuration. How to have it listen on this machine alone is said by:
+   man pvsim-security'
         return
     fi
     mkdir -p /etc/rabbitmq "$socket"

@@ -182,8 +182,9 @@ def time_format(text: str) -> str:
     except (ValueError, re.error):  # the same directive twice
         raise ValueError(right) from None
     has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
-    if parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
-        raise ValueError(f"{right}; %I needs %p")
+    is_half_told = ("%p" in text) != ("%I" in text)  # strptime reads 10 PM with %H %p as 10:00
+    if is_half_told or parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
+        raise ValueError(f"{right}; %I needs %p, and %p needs %I")
     return text
 
 

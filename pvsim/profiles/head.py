@@ -224,6 +224,8 @@ def _head(one: _Candidate) -> Head:
     _check_rows(one, times_at)
     at = columns.find(one.line, one.names, one.row, times_at, one.wishes)
     taken = _unit(one, at)
+    places = at.ids if at.where is None else [*at.ids, at.where]
+    told.check_hints(places, one.row, taken)
     told.check_factors(one.above, one.names, one.row)
     told.check_preamble(one.above, one.delimiter, one.names[at.value], taken, one.wishes)
     name = " ".join(one.names[each] for each in times_at)

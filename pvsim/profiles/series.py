@@ -39,6 +39,8 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     """The profile of what was read, or BadProfile."""
     for place, value in body.numbers.settle().items():
         body.values[place] = value
+    if len(body.times) < 2 and wishes.where:
+        raise BadProfile(f"has fewer than two lines with {' = '.join(wishes.where)}; name another value.")
     if len(body.times) < 2:
         raise BadProfile("has fewer than two lines of data; give at least two.")
     notes = []

@@ -48,10 +48,11 @@ class Steps:
         if not 0 < self.usual_ns <= HOUR_NS:
             return
         for change in clocks.changes(instants[0], instants[-1]):
-            if change.is_forward and self._is_left_out(change.start_ns, instants):
+            if self._is_left_out(change.start_ns, instants):
+                where = "forward" if change.is_forward else "back"
                 start, end = _moment(change.start_ns), _moment(change.start_ns + HOUR_NS)
                 raise BadProfile(
-                    f"has nothing from {start:%H:%M} to {end:%H:%M} on {start:%Y-%m-%d}, where clocks go forward,"
+                    f"has nothing from {start:%H:%M} to {end:%H:%M} on {start:%Y-%m-%d}, where clocks go {where},"
                     " and times without an offset; give file_timezone = the file's time zone, or UTC."
                 )
         others = {change.zone for change in self._hit if change.is_forward}

@@ -33,6 +33,7 @@ _NUMBER = re.compile(r"(\d{1,19})(?:\.(\d*))?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,4})([./-])(\d\d?)\2(\d{2}|\d{4})(?:[ T,]+(.*))?", re.ASCII)
 _TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?", re.ASCII)
 _CLOCK = re.compile(rf"{_TIME_OF_DAY.pattern}(?: ?[AP]\.?M\.?)?", re.ASCII | re.IGNORECASE)
+_ZONE_BEHIND = re.compile(rf"(?:{_TIME_OF_DAY.pattern}) (?![AP]M)([A-Z]{{2,5}})", re.ASCII)
 _TWELVE_HOURS = re.compile(r"\d{4}-\d\d-\d\d \d\d?:\d\d(:\d\d)? ?[AP]M", re.ASCII | re.IGNORECASE)
 _MOST_RESTS = 200_000
 _SLOT_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
@@ -343,6 +344,9 @@ def _refusal(text: str) -> str:
             f"{shown(text)} has month or day in one digit, or points; give time_format = %Y{mark}%m{mark}%d"
             f"{_tail(rest or '')}."
         )
+    zone = _ZONE_BEHIND.fullmatch(rest or "")
+    if zone:
+        return f"{shown(text)} has {zone[1]} behind it; take that away, and give file_timezone and time_format."
     if rest and not _CLOCK.fullmatch(rest):
         return (
             f"{shown(text)} is more than one time; split it into columns, and give time_column = that of the beginning."

@@ -132,6 +132,17 @@ def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: uni
             )
 
 
+def check_hints(places: Sequence[int], row: Line, taken: units.Counted) -> None:
+    """BadProfile where nobody tells a unit, and the name of the meter or quantity says another one than W."""
+    for at in places if not taken.is_told else ():
+        cell = row.cells[at] if at < len(row.cells) else ""
+        if units.hint(cell) not in ("", taken.unit.name):
+            raise BadProfile(
+                f"line {row.number} is of {shown(cell)}, which says {units.hint(cell)}, and nothing else tells a unit;"
+                f" give unit = one of {', '.join(units.UNITS)}."
+            )
+
+
 def check_factors(above: Sequence[str], names: Sequence[str], row: Line) -> None:
     """BadProfile where a line above the header, or a column, says that values are to be multiplied."""
     said = [(number, match[2]) for number, line in enumerate(above, 1) if (match := _FACTOR_LINE.match(line))]

@@ -100,6 +100,15 @@ def is_power(name: str) -> bool:
     return name.lower() == "p" or _POWER.search(name) is not None
 
 
+def hint(text: str) -> str:
+    """What the name of a meter or a quantity says of a unit, such as sensor.energy; empty if it says nothing."""
+    try:
+        found = in_name(text)
+    except BadProfile:
+        found = ""
+    return found or ("an energy" if _ENERGY.search(text) and not is_power(text) else "")
+
+
 def in_cell(text: str) -> str | None:
     """The name of the unit that a cell of a row of units holds, None if it is none."""
     return _of_word(_RATE.sub(r"\1", text.strip("[]() ")))

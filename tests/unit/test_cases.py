@@ -66,6 +66,8 @@ RIGHT: list[tuple[str, str, str, int, list[float] | str]] = [
     ("39-preamble-time-match", "", NOON, 1800, [0.1, 0.1, 0.2, 0.2]),
     ("46-iso-basic-and-24", "", NOON, 1800, [0.1, 0.1, 0.2, 0.2]),
     ("48-date-only", "", NOON, 1800, [0.2, 0.2, 0.2, 0.2]),
+    ("48-date-only", "time_format = %Y-%m-%d %H:%M %p", NOON, 1800, "%I needs %p, and %p needs %I"),
+    ("48-date-only", "time_format = %Y-%m-%d %I:%M", NOON, 1800, "%I needs %p, and %p needs %I"),
     ("50-gap-days", "loop = 0", "2026-06-20T00:00:00Z", 3600, [3, 3, 3]),
     ("53-semicolon-dot-decimal-comma-delim", "", NOON, 1800, "line 2 has 3 columns, and the header, line 1, has 2"),
     (
@@ -137,14 +139,13 @@ def test_case(case: str, lines: str, first: str, step_s: int, right: list[float]
     copytree(CASES / case, tmp_path / case)
     path = tmp_path / case / "simulation.ini"
     path.write_text(settings(path.read_text(), lines))
-    simulation = config.load_simulation(path, None)
     if isinstance(right, str):
         with pytest.raises(ConfigError) as caught:
-            simulation.pv("Meter_0")
+            config.load_simulation(path, None).pv("Meter_0")
         assert right in str(caught.value)
         assert caught.value.exit_status == 78
         return
-    made = simulation.pv("Meter_0")
+    made = config.load_simulation(path, None).pv("Meter_0")
     start_ns = config.instant_ns(config.parse_time(first), None)
     power = solar.model(made.model, made.seed, "Meter_0", **made.parameters)
     assert [each / 10**6 for each in power([start_ns + at * step_s * SECOND for at in range(len(right))])] == right

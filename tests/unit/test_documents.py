@@ -133,3 +133,14 @@ def test_help_ends_with_examples_that_work(command: str) -> None:
         name, *arguments = shlex.split(line.removeprefix("sudo "))
         if "COMMAND" not in arguments:
             PARSERS[name].parse_args(arguments)
+
+
+def test_the_manual_has_the_demos_lines_for_a_broker_of_this_machine_alone() -> None:
+    """Whoever had RabbitMQ before the demo is sent there for them."""
+    demo = (ROOT / "debian/demo.sh").read_text("utf-8")
+    page = (ROOT / "debian/man/pvsim-security.7").read_text("utf-8").replace("\\-", "-")
+    (lines,) = re.findall(r"(?ms)rabbitmq-env\.conf <<'END'$\n(.*?)^END", demo)
+    (socket,) = re.findall(r"printf '# The same for epmd\.\\n(.*?)\\n'", demo)
+    wanted = [line for line in lines.splitlines() if line[0] != "#"] + socket.split("\\n")
+    assert len(wanted) == 7
+    assert [line for line in wanted if f"\n{line}\n" not in page] == []

@@ -495,6 +495,27 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {"column": "P"},
         "line 4 is of in again, after out: the column direction has several",
     ),
+    *(
+        (
+            f"an entity that says {said}",
+            f"entity_id,state,last_changed\n{name},1500.5,2026-06-21T10:00:00Z\n{name},1501,2026-06-21T10:30:00Z\n",
+            {"column": "state"},
+            f"line 2 is of {name}, which says {said}, and nothing else tells a unit; give unit = one of",
+        )
+        for name, said in (("sensor.pv_energy_total", "an energy"), ("sensor.pv_power_kw", "kW"))
+    ),
+    (
+        "a meter that is not there",
+        "time,id,P\n2026-06-21T10:00Z,1,5\n2026-06-21T10:30Z,1,7\n",
+        {"where": ("id", "9")},
+        "has fewer than two lines with id = 9; name another value.",
+    ),
+    (
+        "the name of a zone behind the time",
+        "Zeit;P\n25.10.2026 02:00 MESZ;1\n25.10.2026 02:00 MEZ;2\n",
+        {},
+        "line 2: 25.10.2026 02:00 MESZ has MESZ behind it; take that away, and give file_timezone and time_format.",
+    ),
     (
         "another quantity below the first",
         ",result,_time,_value,_field\n,,2026-06-21T10:00:00Z,100,power\n,,2026-06-21T10:30:00Z,200,power\n\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -110,6 +111,46 @@ def test_as_it_was_written(file: tuple[Dialect, list[int], list[int], list[str]]
     dialect, instants, powers, lines = file
     found = meaning(dialect, "\n".join(lines))
     assert found is None or found == dict(zip(instants, powers, strict=True))
+
+
+# Zones, and the UTC days on which their clocks change in 2026.
+CHANGES = [
+    ("Europe/London", "2026-03-29"), ("Europe/London", "2026-10-25"), ("Europe/Paris", "2026-03-29"),
+    ("Europe/Madrid", "2026-10-25"), ("Europe/Athens", "2026-03-29"), ("Europe/Athens", "2026-10-25"),
+    ("America/Denver", "2026-03-08"), ("America/Los_Angeles", "2026-11-01"), ("Australia/Melbourne", "2026-04-04"),
+    ("Australia/Adelaide", "2026-10-03"), ("Pacific/Auckland", "2026-04-04"), ("Pacific/Auckland", "2026-09-26"),
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(CHANGES),
+    st.integers(1, 40),
+    st.integers(36, 80),
+    st.sampled_from([300, 900, 1800, 3600]),
+    st.sampled_from(["first", "last", "none", "both"]),
+)
+def test_local_times_are_never_taken_as_utc(
+    change: tuple[str, str], before_h: int, after_h: int, step_s: int, kept: str
+) -> None:
+    """Where they go through a change of their clock, whatever somebody has done to the hour that comes twice."""
+    zone, day = ZoneInfo(change[0]), int(datetime.fromisoformat(f"{change[1]}T00:00Z").timestamp())
+    instants = range(day - before_h * 3600, day + after_h * 3600, step_s)
+    rows = [(datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M"), each) for each, at in enumerate(instants)]
+    times, naive = Counter(wall for wall, _ in rows), Dialect(",", ".", "", "", {})
+    if kept == "both":
+        named = naive._replace(keys={"file_timezone": change[0]})
+        assert meaning(named, csv(rows)) == {at: 1000 * each for each, at in enumerate(instants)}
+    elif kept == "none":
+        rows = [row for row in rows if times[row[0]] == 1]
+    else:
+        rows = sorted(dict(rows if kept == "last" else reversed(rows)).items())
+    assert meaning(naive, csv(rows)) is None
+
+
+def csv(rows: list[tuple[str, int]]) -> str:
+    """A file of these."""
+    return "".join(f"{time},{value}\n" for time, value in [("time", "P"), *rows])
 
 
 BREAKS = [
