@@ -187,7 +187,7 @@ def show() -> bool:
         print(f"{name:<32}{ours:>12.1f}{measured:>12.1f}")
     own = days(48.137, 11.575)
     print(f"\ndays at Munich: above 0.8 {fmean(each > 0.8 for each in own):.2f}, below 0.35"
-          f" {fmean(each < 0.35 for each in own):.2f}, least {min(own):.2f}, correlation from day to day"
+          f" {fmean(each < 0.35 for each in own):.2f}, below 0.18 {fmean(each < 0.18 for each in own):.3f}, least {min(own):.2f}, correlation from day to day"
           f" {correlation(own[1:], own[:-1]):.2f}")  # fmt: skip
     for north in (0.02, 0.9, 1.8, 4.5, 9.0):
         other = days(48.137 + north, 11.575, "Meter_1")
