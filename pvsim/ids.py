@@ -22,7 +22,7 @@ def check_id(text: str) -> str:
             f"{text[:140]!r} is no meter id; use letters, digits, _, - and single inner dots, at most 128 characters."
         )
     if text == REJECTED or text.startswith("amq."):
-        raise IdError(f"{text!r} is a name that the broker needs for itself; choose another meter id.")
+        raise IdError(f"{text!r} is reserved by the broker; choose another meter id.")
     return text
 
 
@@ -39,7 +39,7 @@ def _expand(text: str) -> Iterable[str]:
         raise IdError(f"{text[:140]!r} is no range of meter ids; write it as Meter_0..499.")
     prefix, first, last = match.groups()
     if not 0 <= int(last) - int(first) < _MAX_RANGE:
-        raise IdError(f"{text!r} must go upwards, over {_MAX_RANGE:,} ids at most.")
+        raise IdError(f"{text!r} must count upwards, and name at most {_MAX_RANGE:,} ids.")
     width = len(first) if first.startswith("0") else 0
     return (f"{prefix}{number:0{width}}" for number in range(int(first), int(last) + 1))
 

@@ -19,8 +19,7 @@ from pvsim.errors import ConfigError
 log = logging.getLogger("pvsim.broker")
 
 UNENCRYPTED = (
-    "Password and readings go to the broker at %s unencrypted, and whoever is in between can read them:"
-    " give tls = yes in %s if that is not a network of your own."
+    "Password and readings go to the broker at %s unencrypted; set tls = yes in %s, unless the whole network is yours."
 )
 _LONGEST_WAIT_S = 30.0
 _REFUSED_WAIT_S = 4.0  # to be refused costs nothing, so that is tried more often

@@ -207,7 +207,7 @@ def _check_agreement(source: str, meter_id: str, sections: list[_Section]) -> No
         for name, value in section.values.items():
             if values.setdefault(name, value) != value:
                 names = " and ".join(f"[{ini.shown(each.name)}]" for each in sections if name in each.values)
-                raise ConfigError(f"{source}: {names} give {meter_id} another {name} each; keep one of them.")
+                raise ConfigError(f"{source}: {names} give {meter_id} different values of {name}; keep one of them.")
 
 
 def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[str, Any] | None = None) -> Settings:

@@ -158,7 +158,7 @@ class Service:
         when = time.strftime("%F %T", time.localtime(self._goes_on_ns // 10**9))
         if self._timeline.start_ns is not None and self._goes_on_ns < self._timeline.start_ns:
             return f"begins at {when}"
-        return f"goes on at {when}: the clock was ahead, and readings up to then exist already"
+        return f"goes on at {when}: the clock was ahead, so readings up to then exist already"
 
     def _look_for_the_end(self) -> None:
         """There is one: when all up to it is due and confirmed, nothing is left to do."""

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="ID",
         required=True,
-        help="record these, ranges like Meter_0..499 too",
+        help="record these meters; Meter_0..499 stands for 500",
     )
     parser.add_argument(
         "--output-dir",

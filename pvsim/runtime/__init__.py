@@ -34,7 +34,11 @@ def add_options(parser: ArgumentParser) -> None:
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
-        "--log-level", type=str.upper, choices=levels, default="INFO", help="log this and worse (default: INFO)"
+        "--log-level",
+        type=str.upper,
+        choices=levels,
+        default="INFO",
+        help="log messages of this level and above (default: INFO)",
     )
     for short, name, level in (("-q", "--quiet", "WARNING"), ("-v", "--verbose", "DEBUG")):
         told = f"the same as --log-level {level}"
@@ -42,10 +46,10 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--detach",
         action="store_true",
-        help="go on in the background; the log goes to syslog, or to stderr where that is a file; needs --pid-file",
+        help="run in the background; needs --pid-file; logs to syslog, or to stderr if that is a file",
     )
     parser.add_argument(
-        "--pid-file", type=Path, metavar="FILE", help="hold the process id there while running; refuse to start twice"
+        "--pid-file", type=Path, metavar="FILE", help="keep the process id there while running; do not start twice"
     )
     parser.add_argument(
         "--metrics-file",

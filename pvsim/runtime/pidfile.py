@@ -46,7 +46,7 @@ def _lock(path: Path) -> int:
     text = os.read(descriptor, 32).strip()
     if text and not text.isdigit():
         os.close(descriptor)
-        raise ConfigError(f"{path} holds something else than a process id; give another --pid-file.")
+        raise ConfigError(f"{path} does not hold a process id; give another --pid-file.")
     return descriptor
 
 

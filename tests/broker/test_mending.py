@@ -111,7 +111,7 @@ def test_leader_away(node: Node, services: Services, told: Told, options: Sequen
     wait_until(lambda: "rabbitmqctl delete_queue Away" in meter.output, 30, f"the mend: {meter.output}")
     wait_until(lambda: "delete_queue Away" in told.status, 5, f"the mend: {told.status}")
     wait_until(lambda: confirmed(told) > 20, 40, f"readings of the other meter: {told.status}")
-    assert "Begins anew" not in meter.output
+    assert "Connects again" not in meter.output
     leader(node, "Away", "restart_server")
     wait_until(lambda: "The queue Away answers again" in meter.output, 30, "the queue to answer")
     wait_until(lambda: held(node, "Away") > FOREIGN, 30, "messages of the meter")

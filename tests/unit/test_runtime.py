@@ -433,7 +433,7 @@ def test_no_pid_file(tmp_path: Path) -> None:
     other.write_text("Dear reader")
     os.mkfifo(tmp_path / "fifo")
     for path, reason in [
-        (other, "holds something else than a process id; give another --pid-file."),
+        (other, "does not hold a process id; give another --pid-file."),
         (tmp_path / "fifo", "cannot be the pid file: it is not a regular file; give another --pid-file."),
         (tmp_path, "cannot be the pid file: Is a directory; give another --pid-file."),
         (tmp_path / "no" / "pid", "cannot be the pid file: No such file or directory; give another --pid-file."),
