@@ -22,6 +22,7 @@ from demandlib import bdew
 
 from pvsim import config
 from pvsim.models import PowerModel, load, solar, sunlight
+from pvsim.models.temperature import spells
 from tests.bench import weather
 
 YEAR, BERLIN = 2025, "Europe/Berlin"
@@ -55,7 +56,8 @@ PLACES = (
     Place("Sydney", -33.869, 151.209, 40, ((30, 0), (20, 315), (90, 0))),
 )
 ENERGY_PERCENT, HOUR_W, ZENITH_DEGREES = 1.0, 25.0, 0.02
-CORRELATION, LOAD_PERCENT = 0.95, 3.0
+CORRELATION, LOAD_PERCENT = 0.95, 2.0
+VELANDER_KW = 0.00033 * 3500 + 0.05 * (3500 / 100) ** 0.5
 
 
 def of_pvlib(place: Place, tilt: float, azimuth: float) -> Any:
@@ -144,6 +146,22 @@ def h0() -> list[float]:
     return [float(profile.iloc[place]) * 4000 for place in (clock - clock[0]) // pd.Timedelta("15min")]
 
 
+def peak_kw(first: int) -> float:
+    """The highest quarter-hour of a hundred households in the evenings of the coldest days of winter, kW of each."""
+    cold = spells(0, 48.137, 11.575)
+    new_year = pd.Timestamp(f"{YEAR}-01-01").value // (86400 * SECOND_NS)
+    days = sorted(
+        [*range(new_year, new_year + 59), *range(new_year + 304, new_year + 365)], key=lambda day: cold(24 * day + 12)
+    )
+    total: dict[int, float] = {}
+    for number in range(first, first + 100):
+        home = household(number)
+        for quarter in (day * 96 + part for day in days[:6] for part in range(62, 86)):
+            minutes = [(quarter * QUARTER_S + second) * SECOND_NS for second in range(0, QUARTER_S, 60)]
+            total[quarter] = total.get(quarter, 0.0) + fmean(home(minutes)) / 1e8
+    return max(total.values())
+
+
 def main() -> int:
     """The command; 1 if a figure is beyond its limit."""
     parser = argparse.ArgumentParser(prog="tests/run.sh models", description=(__doc__ or "").partition("\n")[0])
@@ -162,6 +180,10 @@ def main() -> int:
     found = [each / options.households for each in total]
     agreement, energy = correlation(found, expected), 100 * (sum(found) / sum(expected) - 1)
     print(f"\n{options.households} households and H0 of demandlib: correlation {agreement:.4f}, energy {energy:+.2f} %")
+    with ProcessPoolExecutor() as pool:
+        peak = fmean(pool.map(peak_kw, range(0, 400, 100)))
+    print(f"peak of a quarter-hour of 100 households: {peak:.2f} kW each; Velander {VELANDER_KW:.2f}")
+    is_good &= abs(peak / VELANDER_KW - 1) < 0.1
     is_good &= weather.show()
     return int(not is_good or agreement < CORRELATION or abs(energy) > LOAD_PERCENT)
 

@@ -12,6 +12,7 @@ import pytest
 
 from pvsim import config
 from pvsim.models import PowerModel, load
+from pvsim.models.appliances import much_on
 from pvsim.models.car import Car, charging_kw
 from pvsim.models.days import kind_of_day
 from pvsim.models.home import Home, Hour, Place, Things, hour_at, own_kwh
@@ -236,6 +237,14 @@ def test_seasons_of_the_place() -> None:
             for start in (january, july)
         ]
         assert low < weeks[0] / weeks[1] < high
+
+
+def test_cold_spells() -> None:
+    """More is used on cold days, and in winter's cold spells far more: these are the peaks of a grid."""
+    assert much_on(0.0, 0.5) == 1
+    assert (much_on(1.0, 1.0), much_on(-1.0, 1.0)) == pytest.approx((0.93, 1.07))
+    assert (much_on(-2.0, 1.0), much_on(-2.0, -0.2)) == pytest.approx((1.27, 1.14))
+    assert much_on(-9.0, 1.0) == much_on(-2.5, 1.0)
 
 
 def test_occupancy() -> None:

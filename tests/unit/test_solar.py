@@ -229,7 +229,7 @@ def test_values_stay() -> None:
 
 
 CLEAR_SKY: list[int] = [734690, 734692, 734694]
-WEATHER: list[int] = [734210, 734409, 734608]
+WEATHER: list[int] = [735002, 735135, 735268]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -293,15 +293,17 @@ def index_of_days(seed: int = 0, meter_id: str = "Meter_0", days: int = 400) -> 
 def test_days_differ() -> None:
     """Clear, broken and overcast days in a mix as in central Europe, and tomorrow is more like today than not.
 
-    A clear day is one with more than 80 % of the light of a cloudless sky, as for the sunny days of CM SAF.
+    A clear day is one with more than 80 % of the light of a cloudless sky, as for the sunny days of CM SAF. Days of any
+    place with this mean (Bendt, Collares-Pereira, Rabl, Solar Energy 27 (1981) 1): 40 % above 0.8, 15 % below 0.35, 5 %
+    below 0.18.
     """
     days = index_of_days()
     count = len(days)
-    assert 0.20 < sum(day > 0.8 for day in days) / count < 0.45
-    assert 0.12 < sum(day < 0.35 for day in days) / count < 0.30
+    assert 0.28 < sum(day > 0.8 for day in days) / count < 0.42
+    assert 0.10 < sum(day < 0.35 for day in days) / count < 0.20
+    assert 0.01 < sum(day < 0.18 for day in days) / count < 0.06
     assert 0.2 < correlation(days[1:], days[:-1]) < 0.45
     assert abs(correlation(days[3:], days[:-3])) < 0.2
-    assert min(days) < 0.12
 
 
 def test_a_year_at_munich() -> None:
