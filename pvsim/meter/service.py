@@ -176,7 +176,7 @@ class Service:
         if not self.fleet.is_last_call:
             self.fleet.is_last_call = True
             self.fleet.tick(now_ns)
-        if self.fleet.is_done():
+        if self.fleet.is_done() and (not self._readers or self._readers.have_looked_last(time.monotonic())):
             self._stop_ns = now_ns
             self._host.stopping()
             log.info("All readings asked for are confirmed, %d of them by this run.", self.fleet.confirmed)

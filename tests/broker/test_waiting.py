@@ -40,6 +40,12 @@ def test_a_history_that_nobody_records(node: Node, services: Services, told: Tol
     assert "obody consumes" not in meter.output
 
 
+def test_a_history_that_is_over_at_once_says_so_too(node: Node, services: Services) -> None:
+    meter = services.meter(node, "-ids", "Brief", "--from", "1767225600", "--to", "1767225660")
+    assert meter.wait(40) == 0
+    assert meter.output.endswith("Nobody consumes Brief: start pvsim-pv for it.\n")
+
+
 def test_timeout(own_node: Node, services: Services) -> None:
     """Without a broker, at the start or later, a history gives up with status 1, and can go on after that."""
     own_node.kill()
