@@ -1,5 +1,6 @@
 """The broker, as the services see it. Only this package imports pika, whose errors become ours at its edge."""
 
+from pvsim.broker.admission import YOUNG_S
 from pvsim.broker.connection import Broker, Delivery, Owner, Turn, back_off
 from pvsim.broker.live import Copy, LiveLink
 from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE
@@ -14,6 +15,7 @@ __all__ = [
     "SILENT",
     "TOO_LARGE",
     "UNROUTABLE",
+    "YOUNG_S",
     "Broker",
     "Copy",
     "Delivery",

@@ -280,6 +280,10 @@ class Broker:
         """Whether the broker has answered that it delivers the messages of a queue."""
         return queue in self._tags and queue not in self._asked
 
+    def holds(self, queue: str) -> bool:
+        """Whether messages of a queue have come that are neither acknowledged nor given back."""
+        return self._unsettled.holds(queue)
+
     def probe(self, queue: str, done: Callable[[str], None]) -> None:
         """Ask whether a queue answers a consumer, beside the main connection.
 
@@ -546,5 +550,5 @@ class Broker:
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self.counts.received_bytes += len(body)
-        self._unsettled.add(method.delivery_tag)
+        self._unsettled.add(method.delivery_tag, queue)
         self._owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))

@@ -338,11 +338,7 @@ class Fleet:
         log.warning("The queue %s is gone: all since it was declared is sent again.", meter.meter_id)
         meter.track.queue_lost()
         meter.unsent = []
-        if meter.failures:  # it is gone again and again
-            self._send_later(meter, self._declare)
-        else:
-            meter.failures = 1
-            self._declare(meter)
+        self._send_later(meter, self._declare)  # its consumer is to hear of it before (see Intake)
 
     def _on_replaced(self, meter: Meter) -> None:
         """The queue is not the one that this meter has declared: that one is gone, with all that it held."""
