@@ -3,7 +3,7 @@
 from pvsim.broker.admission import YOUNG_S
 from pvsim.broker.connection import Broker, Delivery, Owner, Turn, back_off
 from pvsim.broker.live import Copy, LiveLink
-from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNMARKED, UNROUTABLE
 from pvsim.broker.queues import OTHER_ARGUMENTS, Queue, arguments, rejected_arguments
 from pvsim.broker.transport import Loop
 
@@ -14,6 +14,7 @@ __all__ = [
     "REPLACED",
     "SILENT",
     "TOO_LARGE",
+    "UNMARKED",
     "UNROUTABLE",
     "YOUNG_S",
     "Broker",

@@ -25,7 +25,7 @@ from pvsim.broker.admission import EMPTY_REFUSALS, MAIN_FAILURES, Admission, Eve
 from pvsim.broker.counts import Counts
 from pvsim.broker.ledger import SILENT_S, Entry, Kind, Ledger
 from pvsim.broker.marks import Marks
-from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE, Done
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNMARKED, UNROUTABLE, Done
 from pvsim.broker.proof import properties_text
 from pvsim.broker.publishing import Publisher
 from pvsim.broker.queues import Ask, Declare, Look, Queue, Queues
@@ -53,7 +53,13 @@ _CHANNELS = 3  # at least: for publishing, for consuming, and for what is asked
 _ASKED_AT_ONCE = 64  # queues to be consumed
 _TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 _FEW_CHANNELS = "it allows {} channels a connection, and {} are needed; raise channel_max in rabbitmq.conf"
-_EVENTS = {CONFIRMED: Event.CONFIRMED, REPLACED: Event.CONFIRMED, UNROUTABLE: Event.RETURNED, SILENT: Event.SILENT}
+_EVENTS = {
+    CONFIRMED: Event.CONFIRMED,
+    REPLACED: Event.CONFIRMED,
+    UNMARKED: Event.UNMARKED,
+    UNROUTABLE: Event.RETURNED,
+    SILENT: Event.SILENT,
+}
 
 
 class Owner(Protocol):
@@ -226,6 +232,14 @@ class Broker:
             self.later(wait_s, partial(self.prove, queue, ready))
         else:
             self._side.prove(queue, ready)
+
+    def asks(self, queue: str) -> bool:
+        """Whether the message of this turn is to tell whose the queue is.
+
+        It is taken if the queue is another one than its meter has declared, and so is to be the first that such a queue
+        needs (REPLACED); or else it is not (UNMARKED).
+        """
+        return self._side.asks(queue)
 
     def mend(self, queue: str) -> str:
         """What a person can do about a queue that does not answer."""

@@ -169,8 +169,8 @@ class Intake:
             self._ask(source)
 
     # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
-    # Where a queue is declared again before the broker has told a consumer that it was deleted, the broker (3.10) moves
-    # the consumer by itself, and then drops what it should deliver: it says that it has the consumer, and nothing comes.
+    # And where a queue is declared again before a consumer was told that it was deleted, the broker (3.10) moves the
+    # consumer by itself, and then drops what it should deliver: it says that it has the consumer, and nothing comes.
 
     def _look_for_lost_consumers(self) -> None:
         """Each queue has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""

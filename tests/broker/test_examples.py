@@ -36,6 +36,12 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
 @pytest.fixture(scope="module")
 def mqtt() -> Iterator[tuple[Node, int]]:
     """A node with RabbitMQ's MQTT plugin and the user of mqtt.txt, and the plugin's port."""
@@ -68,7 +74,6 @@ def test_an_mqtt_client_sees_each_row(mqtt: tuple[Node, int], services: Services
     assert {tuple(float(copy[name]) for name in names) for _, copy in found} <= rows
 
 
-@pytest.mark.xfail(strict=False, reason="mosquitto may not listen yet")
 def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], services: Services) -> None:
     node, port = mqtt
     own = free_port()
@@ -77,6 +82,7 @@ def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], services: Ser
     conf.write_text(f"listener {own} 127.0.0.1\nallow_anonymous true\nuser root\n{text}")
     with Nest("pvsim-mosquitto-") as nest:
         nest.spawn(["/usr/sbin/mosquitto", "-c", str(conf)], dict(os.environ), services.directory / "mosquitto.log")
+        wait_until(lambda: listens(own), 20, "mosquitto to listen")
         services.meter(node)
         services.pv(node, "-ids", "Meter_0")
         assert {topic for topic, _ in heard(own, 3)} == {"pvsim/Meter_0"}

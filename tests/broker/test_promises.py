@@ -17,7 +17,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from pvsim.broker import arguments
+from pvsim import broker
 from pvsim.config import BrokerSettings
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
@@ -135,7 +135,7 @@ def test_queue_declared_anew_at_once(node: Node, services: Services) -> None:
     connection = pika.BlockingConnection(pika.ConnectionParameters(node.host, node.port))
     channel = connection.channel()
     channel.queue_delete("Meter_0")
-    channel.queue_declare("Meter_0", durable=True, arguments=arguments(BrokerSettings()))
+    channel.queue_declare("Meter_0", durable=True, arguments=broker.arguments(BrokerSettings()))
     connection.close()
     count = len(services.times("Meter_0"))
     services.wait_for_rows("Meter_0", count + 100, timeout=60)
