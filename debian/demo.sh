@@ -103,7 +103,9 @@ with_systemd() {
 
     say 'It works, and goes on working. How to go on:'
     cat <<END
-  watch the rows           sudo tail -f $(day_file)
+  watch the rows           sudo pvsim watch   (they stand in $(day_file))
+  have realistic data      model = household and model = weather in /etc/pvsim/simulation.ini, then:
+                           sudo pvsim check --offline && sudo systemctl restart pvsim.target
   see what is going on     systemctl status 'pvsim*'
   have more meters         nb_meter in /etc/pvsim/simulation.ini, then: sudo systemctl restart pvsim-meter
   ... and their PV         sudo systemctl enable --now pvsim-pv@Meter_1   (or pvsim-pv@Meter_0..9: ten in one process)

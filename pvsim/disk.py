@@ -27,6 +27,7 @@ _ADVICE = {
     errno.ENOTDIR: "name a directory",
     errno.EISDIR: "move that directory away",
     errno.EINVAL: "move it away",
+    errno.EBUSY: "find out who does that, and use a directory that nobody else writes",
     errno.ELOOP: "it is a symbolic link, which is not followed: put a file in its place",
     errno.EMFILE: "raise LimitNOFILE (ulimit -n), or run fewer meters in one process",
 }
@@ -92,6 +93,9 @@ def sync_directory(path: Path) -> None:
 # can be: it keeps two writers that begin at the same moment apart. Where a file system has no leases, it decides.
 
 
+_TRIES = 100  # somebody who replaces a file again and again holds nobody up with that
+
+
 class Held(Exception):  # noqa: N818 - it reads as what it says
     """Another process writes the file."""
 
@@ -101,13 +105,14 @@ def open_alone(path: Path, mode: int, append: bool = False) -> int:
 
     Held if another process does; OSError if it cannot be opened, also where a link or something else stands there.
     """
-    while True:
+    for _ in range(_TRIES):
         fd = _open_free(path, mode, os.O_APPEND if append else 0)
         status = status_of(path)
         if fd >= 0 and status and os.path.samestat(status, os.fstat(fd)):
             return fd
         if fd >= 0:
             os.close(fd)
+    raise OSError(errno.EBUSY, "it is replaced again and again", str(path))
 
 
 def _open_free(path: Path, mode: int, append: int) -> int:
@@ -179,7 +184,7 @@ def replace(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     status = status_of(part)
     if status and not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EEXIST, f"{part.name} is in the way, a link or another thing that is no file", str(part))
+        raise OSError(errno.EEXIST, f"{part.name} is in the way: it is a link, or no file", str(part))
     part.unlink(missing_ok=True)  # what is left of a process that was killed here
     with os.fdopen(os.open(part, flags, 0o640), "w", encoding="utf-8") as file:
         file.write(text)

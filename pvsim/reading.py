@@ -1,4 +1,4 @@
-"""A reading, meter ids, and the bytes on the wire.
+"""A reading, and the bytes on the wire.
 
 Everything that comes in is checked here, once: what gets past `decode` is a reading, whoever sent it. Numbers
 are kept exact (integers and Decimal, never float), so that a row can be compared with what was sent. A body as
@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
-from pvsim.errors import IdError, NotAReading
+from pvsim.errors import NotAReading
+from pvsim.instants import DAY_NS, END_NS, SECOND_NS
+from pvsim.texts import PARTS, seconds_texts, times_texts, watts_texts
 
-SECOND_NS = 10**9
-END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z: later days have no four-digit year
 MAX_POWER_W = Decimal(10**12)
 _MAX_MILLIWATTS = 10**15
 MAX_BODY_BYTES = 4 * 2**20
@@ -26,15 +25,9 @@ MAX_BODY_BYTES = 4 * 2**20
 # as configured by default has 1,000 readings, and a day each at the longest interval.
 MAX_READINGS = 20_000
 MAX_DAYS = 1_000
-DAY_NS = 86_400 * SECOND_NS
 JSON, NDJSON = "application/json", "application/x-ndjson"
-REJECTED = "pvsim.rejected"  # the queue of what was set aside, so no meter can have this name
 
-_ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _SPACE = re.compile(r"\s*")
-_RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", re.ASCII)
-_NUMBER_AT_END = re.compile(r"(\d+)$", re.ASCII)
-_MAX_RANGE = 100_000
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 _POWER_STEP = Decimal("1e-30")
 
@@ -54,156 +47,6 @@ class Block(NamedTuple):
     milliwatts: Sequence[int]
     times: Sequence[str]
     powers: Sequence[str]
-
-
-def check_id(text: str) -> str:
-    """Return `text` if it is a meter id, else raise IdError. Ids become file names and queue names."""
-    if len(text) > 128 or not _ID.fullmatch(text):
-        raise IdError(
-            f"{text[:140]!r} is no meter id; use letters, digits, _, - and single inner dots, at most 128 characters."
-        )
-    if text == REJECTED or text.startswith("amq."):
-        raise IdError(f"{text!r} is a name that the broker needs for itself; choose another meter id.")
-    return text
-
-
-def expand_ids(texts: Iterable[str]) -> list[str]:
-    """Meter ids in their order, each once; `Meter_0..499` stands for 500 of them. IdError for what is none."""
-    return list(dict.fromkeys(check_id(each) for text in texts for each in _expand(text)))
-
-
-def _expand(text: str) -> Iterable[str]:
-    if ".." not in text:
-        return [text]
-    match = _RANGE.fullmatch(text) if len(text) < 200 else None
-    if not match:
-        raise IdError(f"{text[:140]!r} is no range of meter ids; write it as Meter_0..499.")
-    prefix, first, last = match.groups()
-    if not 0 <= int(last) - int(first) < _MAX_RANGE:
-        raise IdError(f"{text!r} must go upwards, over {_MAX_RANGE:,} ids at most.")
-    width = len(first) if first.startswith("0") else 0
-    return (f"{prefix}{number:0{width}}" for number in range(int(first), int(last) + 1))
-
-
-def shown_ids(meter_ids: Sequence[str]) -> str:
-    """Ids for people: up to ten as a list, more as the ranges that they make (`Meter_0..499`), ten of those at most."""
-    if len(meter_ids) <= 10:
-        return str(list(meter_ids))
-    runs: list[list[str]] = []
-    for meter_id in meter_ids:
-        if runs and meter_id == _next_id(runs[-1][-1]):
-            runs[-1].append(meter_id)
-        else:
-            runs.append([meter_id])
-    texts = [_run_text(run) for run in runs[:10]]
-    more = sum(map(len, runs[10:]))
-    return f"{', '.join(texts)}{f' and {more} more' if more else ''}"
-
-
-def _run_text(run: list[str]) -> str:
-    return run[0] if len(run) == 1 else f"{run[0]}..{_NUMBER_AT_END.split(run[-1])[1]}"
-
-
-def _next_id(meter_id: str) -> str:
-    """The id whose number at the end is one more; it keeps the digits of one that begins with zeros. Nothing: none."""
-    match = _NUMBER_AT_END.search(meter_id)
-    if not match:
-        return ""
-    width = len(match[0]) if match[0].startswith("0") else 0
-    return f"{meter_id[: match.start()]}{int(match[0]) + 1:0{width}}"
-
-
-def fixed_text(scaled: int, decimals: int) -> str:
-    """The shortest exact decimal text of `scaled` / 10**`decimals`: (1234500, 3) is 1234.5."""
-    whole, part = divmod(abs(scaled), 10**decimals)
-    sign = "-" if scaled < 0 else ""
-    return f"{sign}{whole}.{part:0{decimals}}".rstrip("0") if part else f"{sign}{whole}"
-
-
-def power_text(scaled: int, decimals: int) -> str:
-    """The same, always with a decimal point: (8000000, 3) is 8000.0.
-
-    Readers that guess a column's type from its first rows would take a night of 0 for integers.
-    """
-    text = fixed_text(scaled, decimals)
-    return text if "." in text else f"{text}.0"
-
-
-_THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
-_PADDED = [f"{each:03}" for each in range(1000)]
-_TAILS = [text.rstrip("0") for text in _PADDED]  # "", "001", "002", …, "01", …
-_PARTS = {text[1:]: number for number, text in enumerate(_THOUSANDTHS)}
-_FEW = 100  # numbers; for more it pays to have a table
-
-
-@cache
-def _kilowatts() -> list[str]:
-    """ "0.000", "0.001", …, to which what follows is added; it takes some 100 kB, and only history needs it."""
-    return [f"{each // 1000}.{_PADDED[each % 1000]}" for each in range(2**13)]
-
-
-def watts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`power_text` with three decimals of each."""
-    if min(milliwatts, default=0) < 0:
-        return [power_text(each, 3) for each in milliwatts]
-    return [f"{each // 1000}{_THOUSANDTHS[each % 1000]}" for each in milliwatts]
-
-
-def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
-    """`power_text` with six decimals of each."""
-    if min(milliwatts, default=0) < 0:
-        return [power_text(each, 6) for each in milliwatts]
-    if len(milliwatts) < _FEW or max(milliwatts) >= 1000 * 2**13:
-        return [
-            f"{each // 1_000_000}.{_PADDED[each // 1000 % 1000]}{_TAILS[tail]}"
-            if (tail := each % 1000)
-            else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
-            for each in milliwatts
-        ]
-    heads, tails = _kilowatts(), _TAILS
-    return [
-        heads[each // 1000] + tails[tail]
-        if (tail := each % 1000)
-        else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
-        for each in milliwatts
-    ]
-
-
-def times_texts(times_ns: Sequence[int]) -> list[str]:
-    """`time_text` of each."""
-    if isinstance(times_ns, range) and not (times_ns.start % SECOND_NS or times_ns.step % SECOND_NS):
-        start, step = times_ns.start // SECOND_NS, times_ns.step // SECOND_NS
-        return _seconds_texts(range(start, start + step * len(times_ns), step))
-    return [time_text(each) if each % SECOND_NS else str(each // SECOND_NS) for each in times_ns]
-
-
-def _seconds_texts(seconds: range) -> list[str]:
-    """`str` of each, not negative and ascending: a thousand of them have the same digits but for the last three."""
-    if len(seconds) < _FEW or seconds.step > 100 or seconds.start < 1000:
-        return list(map(str, seconds))
-    texts: list[str] = []
-    while seconds:
-        head, first = divmod(seconds.start, 1000)
-        tails = _PADDED[first : first + len(seconds) * seconds.step : seconds.step]
-        digits = str(head)
-        texts += [digits + tail for tail in tails]
-        seconds = seconds[len(tails) :]
-    return texts
-
-
-def decimal_text(value: Decimal) -> str:
-    """The shortest exact plain text of a finite number with a decimal point: no exponent, no minus zero."""
-    text = f"{value:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    if text == "-0":
-        return "0.0"
-    return text if "." in text else f"{text}.0"
-
-
-def time_text(time_ns: int) -> str:
-    """Seconds since the epoch, an integer where they are whole."""
-    return fixed_text(time_ns, 9)
 
 
 _START, _MIDDLE, _END = '{"meter_id": "%s", "value": ', ', "time_s": ', "}"
@@ -264,7 +107,7 @@ _NO_DIGITS = b'{}": _' + string.ascii_letters.encode()
 def _watts(wholes: Sequence[str], parts: Sequence[str]) -> list[int] | None:
     """The mW of powers before and after their points, where they are no less than 0 and as they would be written."""
     try:
-        watts, rest = list(map(int, wholes)), map(_PARTS.__getitem__, parts)
+        watts, rest = list(map(int, wholes)), map(PARTS.__getitem__, parts)
         milliwatts = [1000 * each + part for each, part in zip(watts, rest, strict=True)]
     except (KeyError, ValueError):
         return None
@@ -288,7 +131,7 @@ def _whole_seconds_ns(times: Sequence[str]) -> Sequence[int] | None:
         first, step = int(times[0]), int(times[1]) - int(times[0]) if len(times) > 1 else 1
         if first >= 0 and step > 0:
             seconds = range(first, first + step * len(times), step)
-            if _seconds_texts(seconds) == times:
+            if seconds_texts(seconds) == times:
                 return range(first * SECOND_NS, seconds.stop * SECOND_NS, step * SECOND_NS)
         others = list(map(int, times))
     except ValueError:
@@ -364,7 +207,15 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two values under one key are two readings, and nobody can know which was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NotAReading("a key that stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def _reading(value: Any, queue: str) -> Reading:

@@ -13,17 +13,9 @@ from decimal import Context, Decimal, Inexact
 from operator import add
 from typing import NamedTuple
 
-from pvsim.reading import (
-    END_NS,
-    SECOND_NS,
-    Block,
-    Reading,
-    decimal_text,
-    kilowatts_texts,
-    power_text,
-    time_text,
-    watts_texts,
-)
+from pvsim.instants import END_NS, SECOND_NS
+from pvsim.reading import Block, Reading
+from pvsim.texts import decimal_text, kilowatts_texts, power_text, time_text, watts_texts
 
 HEADER = "meter_id,time_s,meter_power_value_w,pv_power_value_kw,sum_meter_pv_w"
 _COLUMNS = HEADER.count(",") + 1

@@ -7,9 +7,14 @@
 #
 #   unit       ruff, mypy --strict, and the tests that need no broker and no clock
 #   broker     the services with a RabbitMQ node of their own
-#   package    the Debian package in booted machines: Debian 12 and 13, or PVSIM_SUITES="bookworm trixie forky"
+#   package    the Debian package in booted machines: Debian 12 and 13, or PVSIM_SUITES="bookworm trixie forky"; with
+#              lintian, piuparts, autopkgtest, reprotest, debsums and systemd-analyze
 #   bench      a table of figures and targets, measured beside two plainer ways and a C client
 #   models     two tables: the models beside pvlib, and beside the standard load profile
+#
+# PVSIM_CHAOS_SECONDS=600 sudo -E sh tests/run.sh broker -k chaos breaks broker, services, disk and network at random
+# for ten minutes, and then verifies every row. sudo python3 -m tests.bench.footprint measures what installed services
+# take.
 #
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache, and the reports of the last run (.venv/report).

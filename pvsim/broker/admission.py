@@ -201,14 +201,14 @@ class Admission:
                 if state is State.DENIED:
                     return f"cannot use the queue {queues[0]}{more}{why}"
                 mend = self.mend(queues[0])
-                return f"no messages taken for {now_s - since_s:.0f} s by the queue {queues[0]}{more}: {mend}"
+                return f"the queue {queues[0]}{more} has taken no messages for {now_s - since_s:.0f} s: {mend}"
         return ""
 
     def mend(self, queue: str) -> str:
         """What becomes of a queue that is stuck, and what a person can do."""
         where = "" if self._virtual_host == "/" else f" -p {self._virtual_host}"
         return (
-            "it goes on when its leader is back; if that is lost for good, delete it with all that it holds:"
+            "it works again when its leader is back; if the leader is lost for good, delete it with all it holds:"
             f" rabbitmqctl delete_queue{where} {queue}"
         )
 

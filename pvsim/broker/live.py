@@ -19,9 +19,9 @@ import pika
 import pika.frame
 
 from pvsim.broker import pika_private
-from pvsim.broker.connection import back_off
 from pvsim.broker.transport import Loop, connection_parameters
 from pvsim.broker.trouble import explain
+from pvsim.broker.turn import back_off
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError, ConfigError
 from pvsim.foreign import foreign

@@ -37,6 +37,7 @@ class Marks:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self.are_heeded = False  # as meters do
         self._exist = False
         self._looked_s = 0.0
         self._heeded_s: dict[str, float] = {}
@@ -49,8 +50,14 @@ class Marks:
         self._heeded_s.clear()
         self._none.clear()
 
-    def look(self, done: Callable[[], None]) -> None:
-        """Find out whether there are any."""
+    def begin(self, ready: Callable[[], None]) -> None:
+        """Connected: nothing is sent before it is known whether there are any."""
+        if self.are_heeded:
+            self._look(ready)
+        else:
+            ready()
+
+    def _look(self, done: Callable[[], None]) -> None:
 
         def on_looked(exist: bool) -> None:
             self._exist = exist and not self._is_denied
@@ -61,8 +68,11 @@ class Marks:
 
     def tick(self, now_s: float) -> None:
         """Called every second."""
+        if not self.are_heeded:
+            return
+        self._broker.admission.forget_quiet(now_s)
         if now_s - self._looked_s > _LOOK_S:
-            self.look(lambda: None)
+            self._look(lambda: None)
 
     def exchange(self, queue: str) -> str:
         """What the next first message of a queue is to go through."""

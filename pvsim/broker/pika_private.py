@@ -122,7 +122,7 @@ def check_body(size: int) -> None:
 
 
 def _too_large(what: str, size: int, most: int) -> TooLargeError:
-    return TooLargeError(f"it announced a {what} of {size:,} bytes, and {most:,} are the most that pvsim takes")
+    return TooLargeError(f"it announced a {what} of {size:,} bytes, and pvsim takes {most:,} at most")
 
 
 def _is_ours(error: Exception) -> bool:

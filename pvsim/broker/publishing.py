@@ -65,7 +65,7 @@ class Publisher:
     def _on_late(self, tag: int) -> None:
         queue, done, _ = self._waiting.pop(tag)
         self._late[tag] = queue
-        self._broker.on_answer(queue, SILENT, done, is_main=True)
+        self._broker.answers.take(queue, SILENT, done, is_main=True)
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """A queue is gone. What is returned has no tag: every message to that queue counts as returned."""
@@ -80,7 +80,7 @@ class Publisher:
             self._broker.ledger.close(entry, self._answered_s)
             is_gone = tag in self._unroutable
             self._unroutable.discard(tag)
-            self._broker.on_answer(queue, UNROUTABLE if is_gone else outcome, done, is_main=True)
+            self._broker.answers.take(queue, UNROUTABLE if is_gone else outcome, done, is_main=True)
         if self._late:
             self._answer_late(answer.delivery_tag, answer.multiple, outcome)
 
@@ -88,7 +88,7 @@ class Publisher:
         for late in [late for late in self._late if late == tag or (multiple and late < tag)]:
             queue = self._late.pop(late)
             if outcome == CONFIRMED:
-                self._broker.on_answer(queue, CONFIRMED, None, is_main=True)
+                self._broker.answers.take(queue, CONFIRMED, None, is_main=True)
 
     def _answered(self, tag: int, multiple: bool) -> list[int]:
         if multiple:

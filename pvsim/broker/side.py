@@ -171,7 +171,7 @@ class Side:
 
     def _reserve(self, lane: Lane) -> None:
         queue, ready = (self._first or self._again).popleft()
-        lane.exchange = self._broker.marks.exchange(queue) if self._broker.heeds_marks else ""
+        lane.exchange = self._broker.marks.exchange(queue)
         self._reserved[queue] = lane
         ready()
         if self._reserved.pop(queue, None):  # there was nothing to be sent
@@ -216,12 +216,12 @@ class Side:
         if lane.entry:
             self._broker.ledger.close(lane.entry, time.monotonic())
             lane.entry = None
-            self._broker.on_answer(lane.queue, outcome, done, is_main=False)
+            self._broker.answers.take(lane.queue, outcome, done, is_main=False)
 
     def _on_late(self, lane: Lane) -> None:
         """Whoever waits need not wait any longer; the channel is free when an answer comes."""
         done, lane.done = lane.done, None
-        self._broker.on_answer(lane.queue, SILENT, done, is_main=False)
+        self._broker.answers.take(lane.queue, SILENT, done, is_main=False)
 
     def _on_lane_closed(self, lane: Lane, _channel: Any, reason: Exception) -> None:
         if not isinstance(reason, errors.ChannelClosed):
@@ -234,7 +234,7 @@ class Side:
         if lane.entry:
             self._broker.ledger.close(lane.entry, time.monotonic())
             lane.entry = None
-            self._broker.on_publish_refused(lane.queue, reason, lane.done)
+            self._broker.answers.on_closed(lane.queue, reason, lane.done)
 
     # --- consuming for a moment, one at a time: that may cost the connection
 

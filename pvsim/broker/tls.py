@@ -60,7 +60,7 @@ def explain_reason(reason: str, where: str, settings: BrokerSettings) -> str:
 def _untrusted(error: ssl.SSLCertVerificationError, where: str, address: Address, settings: BrokerSettings) -> str:
     if error.verify_code in _UNKNOWN_AUTHORITY:
         trusted = settings.ca_file or "the system's authorities"
-        why = f"is signed by nobody that is trusted ({error.verify_message})"
+        why = f"is not signed by a trusted authority ({error.verify_message})"
         return f"The certificate of {where} {why}; look at {trusted}, and at ca_file in {settings.source}."
     if error.verify_code in _OTHER_NAME:
         return (
@@ -97,7 +97,9 @@ def _load_certificate(made: ssl.SSLContext, settings: BrokerSettings, path: Path
 
 
 def _no_password() -> str:
-    raise ConfigError("The key of cert_file is encrypted, and nobody is there to give its password; give a plain one.")
+    raise ConfigError(
+        "The key of cert_file is encrypted, and a service cannot ask for its password; give a key without one."
+    )
 
 
 def _check_readable(name: str, path: Path, settings: BrokerSettings) -> None:

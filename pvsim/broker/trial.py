@@ -79,7 +79,7 @@ class Trial:
         if method is None:
             raise BrokerError(f"no message came within {timeout_s} s")
         if body != self._body:
-            raise BrokerError("another message came than was sent")
+            raise BrokerError("the message that came is not the one that was sent")
         self._channel.basic_ack(method.delivery_tag)
 
     def _try(self, what: str, call: Callable[[], object]) -> None:

@@ -40,7 +40,7 @@ def explain(reason: Exception, settings: BrokerSettings, address: Address, recei
     if isinstance(cause, ConfigError):
         return Trouble(TLS, str(cause))
     if isinstance(cause, BrokerError):
-        return Trouble(USE, f"Begins anew with {where}: {cause}.", True)
+        return Trouble(USE, f"Connects again to {where}: {cause}.", True)
     if isinstance(cause, ssl.SSLError):
         return Trouble(TLS, tls.explain(cause, where, address, settings))
     if isinstance(cause, socket.gaierror):

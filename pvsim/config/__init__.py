@@ -22,8 +22,9 @@ from pvsim.config.simulation import (
     parse_nb_meter,
     parse_simulation,
 )
-from pvsim.config.tables import METER, PV, zone
+from pvsim.config.tables import METER, PV
 from pvsim.config.times import Time, add_span_options, day_span_ns, instant_ns, parse_time, span_ns
+from pvsim.config.values import zone
 
 __all__ = [
     "BROKER",

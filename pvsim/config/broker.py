@@ -256,10 +256,10 @@ def _switch(name: str, default: str) -> Key:
     return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
 
 
-_HOSTS = "names or IP addresses with commas between them, each with its :PORT or without"
+_HOSTS = "names or IP addresses, separated by commas, each with :PORT or without"
 _URLS = (
-    "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS, with what each part needs of %40 for @, %3A for"
-    " :, %2F for / and %25 for %, and without a / at the end"
+    "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS; inside a part, write %40 for @, %3A for :, %2F"
+    " for / and %25 for %; no / at the end"
 )
 
 BROKER = table(

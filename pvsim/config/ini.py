@@ -70,7 +70,8 @@ def read(path: Path, source: str) -> str | None:
 
 def unreadable(source: str, error: OSError) -> ConfigError:
     """What to say of a file that is there and cannot be read."""
-    return ConfigError(f"{source} cannot be read: {error.strerror}; give a file that this user may read.")
+    sudo = "use sudo, or " if isinstance(error, PermissionError) else ""
+    return ConfigError(f"{source} cannot be read: {error.strerror}; {sudo}give a file that this user may read.")
 
 
 # Text to sections.
@@ -90,7 +91,7 @@ def sections(source: str, text: str) -> Sections:
         raise ConfigError(f"{source}: line {line} stands before any [section]; move it into one.") from None
     except configparser.ParsingError as error:
         line = error.errors[0][0]
-        raise ConfigError(f"{source}: line {line} is none of [section], key = value and # comment.") from None
+        raise ConfigError(f"{source}: line {line} is neither [section], nor key = value, nor # comment.") from None
     lines = _lines(text)
     return {name: Section(parser.items(name), lines.get(name)) for name in parser.sections()}
 
@@ -123,9 +124,11 @@ def unknown_key(source: str, section: str, name: str, line: int | None, known: I
     It is named only if it is a known one with a typing error: "password SECRET" and no "=" can look like a key, too.
     """
     near = _near(name, known)
-    has = f"it has {', '.join(known)}."
     if near and _WORD.fullmatch(name) and abs(len(near) - len(name)) <= _TYPING_ERROR:
-        return ConfigError(f"{source}: [{shown(section)}] has no key {name} (meant {near}?); {has}")
+        return ConfigError(
+            f"{source}: [{shown(section)}] has no key {name} (meant {near}?); correct it, or take it out."
+        )
+    has = f"it has {', '.join(known)}."
     return ConfigError(f"{source}: line {line} is no key of [{shown(section)}]{guess(name, known)}; {has}")
 
 

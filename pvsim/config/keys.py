@@ -48,7 +48,7 @@ def values_of(source: str, section: str, texts: ini.Section, keys: Mapping[str, 
         if key is None:
             raise ini.unknown_key(source, section, name, texts.lines.get(name), keys)
         if key.shared and section not in ("meter", "pv"):
-            raise ConfigError(f"{place} cannot have {name}; it is one for all, in [{section.split()[0]}].")
+            raise ConfigError(f"{place} cannot have {name}; it is the same for all; set it in [{section.split()[0]}].")
         values[key.field] = _value(place, key, text)
     return values
 
@@ -56,8 +56,8 @@ def values_of(source: str, section: str, texts: ini.Section, keys: Mapping[str, 
 def _value(place: str, key: Key, text: str) -> Any:
     if not text.isprintable():  # an indented line, too: configparser takes it for more of the value above
         raise ConfigError(
-            f"{place} {key.name} goes on in an indented line, or holds an invisible character; write it on"
-            " one line, and begin each line without a space."
+            f"{place} {key.name} spans several lines, or holds an invisible character; write it on one"
+            " line, without a space in front."
         )
     try:
         return key.parse(text)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from pvsim.config import ini
 from pvsim.config.broker import add_broker_option
 from pvsim.config.keys import Key, option, values_of
-from pvsim.config.tables import METER, PV, load_models, solar_models
+from pvsim.config.tables import METER, PV
+from pvsim.config.values import load_models, solar_models
 from pvsim.errors import ConfigError, IdError
-from pvsim.reading import expand_ids
+from pvsim.ids import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.models import Model
@@ -206,7 +207,7 @@ def _check_agreement(source: str, meter_id: str, sections: list[_Section]) -> No
         for name, value in section.values.items():
             if values.setdefault(name, value) != value:
                 names = " and ".join(f"[{ini.shown(each.name)}]" for each in sections if name in each.values)
-                raise ConfigError(f"{source}: {names} give {meter_id} another {name} each; keep one of them.")
+                raise ConfigError(f"{source}: {names} give {meter_id} different values of {name}; keep one of them.")
 
 
 def _settings(kind: _Kind[Settings], sections: list[_Section], every: Mapping[str, Any] | None = None) -> Settings:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from pvsim.errors import UsageError
-from pvsim.reading import END_NS, SECOND_NS
+from pvsim.instants import END_NS, SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

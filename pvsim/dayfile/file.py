@@ -23,7 +23,7 @@ from pvsim.dayfile.contents import HEADER_LINE, Contents
 from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
-from pvsim.reading import SECOND_NS
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
@@ -162,7 +162,7 @@ class DayFile:
                 yield from self._read_all()
         elif len(start) == self._size and HEADER_LINE.startswith(start):
             if start:
-                log.warning("%s: half a header, %r, is written anew", self.path, start.decode())
+                log.warning("%s: half a header, %r, is replaced by a whole one", self.path, start.decode())
                 os.ftruncate(self._fd, 0)
             self._size = self._durable_size = 0
             self._write(HEADER_LINE)
@@ -175,7 +175,7 @@ class DayFile:
     def _read_all(self) -> Iterator[None]:
         no_rows = yield from self._contents.scan(self._size)
         if no_rows:
-            log.warning("%s: no rows, left as they are, in lines %s", self.path, str(no_rows)[1:-1])
+            log.warning("%s: these lines are no rows, and stay as they are: %s", self.path, str(no_rows)[1:-1])
         if self._contents.end < self._size:
             self._cut_torn_line(self._contents.end)
 

@@ -7,7 +7,8 @@ from datetime import date, datetime, tzinfo
 from functools import lru_cache
 
 from pvsim.errors import IdError
-from pvsim.reading import SECOND_NS, check_id
+from pvsim.ids import check_id
+from pvsim.instants import SECOND_NS
 
 SLOT_NS = 30 * SECOND_NS  # since 1970, every time zone's offset from UTC is a multiple of 30 s
 

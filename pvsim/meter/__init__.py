@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
+from pvsim.ids import expand_ids
 from pvsim.meter.progressfiles import file_name
 from pvsim.meter.timeline import Timeline, parse_speed
-from pvsim.reading import expand_ids
 
 
 class Options(NamedTuple):
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help="publish Meter_0 … Meter_N-1 (default: nb_meter of the simulation file, else 1)",
     )
     which.add_argument(
-        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these, ranges like Meter_0..499 too"
+        "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these meters; Meter_0..499 stands for 500"
     )
     parser.add_argument(
         "--interval",
@@ -66,20 +66,20 @@ def parser() -> argparse.ArgumentParser:
         "--speed",
         type=parse_speed,
         metavar="FACTOR",
-        help="let time go by so many times as fast, from --from or else from now on",
+        help="run the clock so many times as fast, from --from on, or from now",
     )
     parser.add_argument(
         "--state-dir",
         type=Path,
         metavar="DIR",
         default=os.environ.get("STATE_DIRECTORY"),
-        help="keep the progress there, so that no restart leaves a gap (default: $STATE_DIRECTORY, else nowhere)",
+        help="keep the progress there, so that a restart leaves no gap (default: $STATE_DIRECTORY, else nowhere)",
     )
     parser.add_argument(
         "--timeout",
         type=parse_timeout,
         metavar="SECONDS",
-        help="give up, with exit status 1, when there is no broker for so long (default: never)",
+        help="give up after so long without a broker, with exit status 1 (default: never)",
     )
     runtime.add_options(parser)
     return parser

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, Protocol
 
 from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, REFUSED, REPLACED, TOO_LARGE, UNMARKED, UNROUTABLE, Queue, back_off
 from pvsim.config import MeterSettings
+from pvsim.instants import END_NS
 from pvsim.meter.pacing import FEW, Linger, Message, Pacer, composer
 from pvsim.meter.progress import Track
 from pvsim.meter.timeline import Timeline
 from pvsim.models import PowerModel
-from pvsim.reading import END_NS, most_readings
+from pvsim.reading import most_readings
 
 log = logging.getLogger("pvsim.meter")
 
@@ -32,7 +33,7 @@ UNCONFIRMED_MESSAGES = 200  # so a broker that is slow to confirm soon gets fewe
 _LONGEST_WAIT_S = 10.0
 
 TOO_LARGE_BATCH = (
-    "The broker takes no messages of %d bytes: %s sends %d readings a message at most from now on. Give that as batch"
+    "The broker takes no messages of %d bytes: %s sends at most %d readings a message from now on. Set that as batch"
     " in simulation.ini, or raise max_message_size in rabbitmq.conf."
 )
 TOO_LARGE_MESSAGE = (
@@ -358,7 +359,7 @@ class Fleet:
     # --- queues
 
     def _on_queue_gone(self, meter: Meter) -> None:
-        log.warning("The queue %s is gone: all since it was declared is sent again.", meter.meter_id)
+        log.warning("The queue %s is gone: all readings since it was declared are sent again.", meter.meter_id)
         meter.track.queue_lost()
         meter.unsent = []
         self._send_later(meter, self._declare)  # its consumer is to hear of it before (see Intake)
@@ -366,7 +367,9 @@ class Fleet:
     def _on_replaced(self, meter: Meter, message: Message, first: Batch | None) -> None:
         """The queue is not the one that this meter has declared: that one is gone, with all that it held."""
         if meter.track.settled_ns > meter.track.declared_ns:
-            log.warning("The queue %s is another one: all since it was declared is sent again.", meter.meter_id)
+            log.warning(
+                "The queue %s was replaced: all readings since the old one was declared are sent again.", meter.meter_id
+            )
         meter.track.queue_lost()
         meter.unsent = []
         if first:

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pvsim.reading import fixed_text
+from pvsim.texts import fixed_text
 
 if TYPE_CHECKING:
     from pvsim.config import MeterSettings

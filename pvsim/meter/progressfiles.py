@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pvsim import disk
 from pvsim.errors import IdError, ProgressError
+from pvsim.ids import expand_ids
 from pvsim.meter.progress import Saved, Track, dump, read
-from pvsim.reading import expand_ids
 
 log = logging.getLogger("pvsim.meter")
 

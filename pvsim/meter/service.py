@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from pvsim import runtime
 from pvsim.broker import Broker, Delivery, Loop, arguments
 from pvsim.errors import BrokerError
+from pvsim.ids import shown_ids
 from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
 from pvsim.meter.progressfiles import ProgressFile
 from pvsim.meter.readers import Readers
 from pvsim.meter.tracks import Tracks, power_of
 from pvsim.metrics import PERIOD_S
-from pvsim.reading import shown_ids
 
 if TYPE_CHECKING:
     from pvsim.meter import Options
@@ -41,7 +41,7 @@ class Service:
         self._clock = clock
         self._loop = Loop()
         self._broker = Broker(options.broker, self._loop, self)
-        self._broker.heeds_marks = True
+        self._broker.marks.are_heeded = True
         self._timeline = options.timeline
         self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
         meters = [
@@ -158,7 +158,7 @@ class Service:
         when = time.strftime("%F %T", time.localtime(self._goes_on_ns // 10**9))
         if self._timeline.start_ns is not None and self._goes_on_ns < self._timeline.start_ns:
             return f"begins at {when}"
-        return f"goes on at {when}: the clock was ahead, and readings up to then exist already"
+        return f"goes on at {when}: the clock was ahead, so readings up to then exist already"
 
     def _look_for_the_end(self) -> None:
         """There is one: when all up to it is due and confirmed, nothing is left to do."""

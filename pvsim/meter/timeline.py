@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
-from pvsim.reading import time_text
+from pvsim.texts import time_text
 
 
 class Timeline(NamedTuple):

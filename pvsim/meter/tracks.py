@@ -69,7 +69,7 @@ class Tracks:
         before, was_stopped = track.made_with, track.stopped_ns is not None
         if not track.remake(now_with, self._now_ns):
             return
-        change = f"its settings are others ({now_with}; before: {before})."
+        change = f"its settings have changed ({now_with}; before: {before})."
         if self._timeline.is_history:
             raise ProgressError(
                 f"The history of {meter_id} cannot go on: {change} Set them as they were, "

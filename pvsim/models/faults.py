@@ -8,13 +8,13 @@ crash the same slots send the same again, in the same order, and nothing has to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.models import PowerModel
 from pvsim.models.noise import uniform
 
-SECOND_NS = 10**9
-END_NS = 253_402_300_800 * SECOND_NS  # 10000-01-01T00:00:00Z
 WHOLE = 10**8  # of a chance, or of a gain
 
 Span = tuple[int, int]  # from the first instant up to and without the second, ns
@@ -37,6 +37,9 @@ class Fault(NamedTuple):
     size: int = 0
 
 
+Faults = Mapping[str, Fault]  # by kind
+
+
 class Given(NamedTuple):
     """What is sent: the reading of an instant, with the time that it says it is of, and its power in mW."""
 
@@ -45,70 +48,18 @@ class Given(NamedTuple):
     milliwatts: int
 
 
-class Faulty:
-    """A meter with faults. `power`: what its readings say; `true_power`: what they would say without faults.
+class _Order:
+    """When the readings of a meter are sent, and with which time: dropout, late, shuffle and clock."""
 
-    reach_ns: how much later than its instant a reading is sent, at most.
-    """
-
-    def __init__(
-        self, seed: int, meter_id: str, interval_ns: int, true_power: PowerModel, faults: Mapping[str, Fault]
-    ) -> None:
-        self.true_power = true_power
-        self._meter_id = meter_id
+    def __init__(self, seed: int, meter_id: str, interval_ns: int, faults: Faults) -> None:
         self._interval_ns = interval_ns
-        times = {kind: _times(fault.when, seed, meter_id, kind) for kind, fault in faults.items()}
-        sizes = {kind: fault.size for kind, fault in faults.items()}
-        self._times = times
-        self._sizes = sizes
-        self._dropout, self._stuck, self._duplicate, self._late, self._shuffle, self._clock, self._rubbish = (
-            times.get(kind, _never) for kind in ("dropout", "stuck", "duplicate", "late", "shuffle", "clock", "rubbish")
-        )
-        self._clock_ns = sizes.get("clock", 0)
-        self._late_ns = -(-sizes.get("late", 0) // interval_ns) * interval_ns
-        self._shuffled = sizes.get("shuffle", 0)
-        self._noises, self._spikes, self._places, self._kinds = (
-            uniform(seed, meter_id, f"fault {purpose}") for purpose in ("noise w", "spike w", "place", "rubbish is")
-        )
-        self.reach_ns = max(self._late_ns, self._shuffled * interval_ns)
-
-    # --- values
-
-    def power(self, instants_ns: Sequence[int]) -> list[int]:
-        """What the meter measures, mW: while it is stuck, that of the instant when that began."""
-        instants = [span[0] if (span := self._stuck(instant)) else instant for instant in instants_ns]
-        values = self.true_power(instants)
-        for kind, change in (
-            ("drift", self._drifted),
-            ("offset", self._set_off),
-            ("noise", self._noisy),
-            ("spike", self._spiked),
-        ):
-            if kind in self._times:
-                find, size = self._times[kind], self._sizes[kind]
-                spans = [(find(instant), instant) for instant in instants]
-                values = [
-                    change(value, size, instant, span) if span else value
-                    for value, (span, instant) in zip(values, spans, strict=True)
-                ]
-        return values
-
-    def _drifted(self, milliwatts: int, gain: int, instant: int, span: Span) -> int:
-        start, end = span
-        return milliwatts + milliwatts * gain * (instant - start) // ((end - start) * WHOLE)
-
-    def _set_off(self, milliwatts: int, size: int, _instant: int, _span: Span) -> int:
-        return milliwatts + size
-
-    def _noisy(self, milliwatts: int, size: int, instant: int, _span: Span) -> int:
-        return milliwatts + _between(-size, size, self._noises([instant])[0])
-
-    def _spiked(self, milliwatts: int, size: int, instant: int, _span: Span) -> int:
-        height, is_low = divmod(self._spikes([instant])[0], 2)
-        spike = _between(size - size // 2, size, height << 1)
-        return milliwatts - spike if is_low else milliwatts + spike
-
-    # --- instants
+        find = partial(_find, faults, seed, meter_id)
+        self._dropout, self._late = find("dropout"), find("late")
+        self._shuffle, self._clock = find("shuffle"), find("clock")
+        self._clock_ns = _size(faults, "clock")
+        self.late_ns = -(-_size(faults, "late") // interval_ns) * interval_ns
+        self.shuffled = _size(faults, "shuffle")
+        self._places = uniform(seed, meter_id, "fault place")
 
     def is_dropped(self, instant_ns: int) -> bool:
         """Whether there is no reading of this instant."""
@@ -122,9 +73,9 @@ class Faulty:
     def slot_ns(self, instant_ns: int) -> int:
         """With the readings of which instant the reading of this one is sent."""
         if self._late(instant_ns):
-            return instant_ns + self._late_ns
+            return instant_ns + self.late_ns
         if self._shuffle(instant_ns):
-            return instant_ns + _between(0, self._shuffled, self._places([instant_ns])[0]) * self._interval_ns
+            return instant_ns + _between(0, self.shuffled, self._places([instant_ns])[0]) * self._interval_ns
         return instant_ns
 
     def is_displaced(self, instant_ns: int) -> bool:
@@ -139,7 +90,22 @@ class Faulty:
     def _is_reading(self, instant: int) -> bool:
         return instant >= 0 and instant % self._interval_ns == 0 and not self.is_dropped(instant)
 
-    # --- what is sent
+
+class Faulty(_Order):
+    """A meter with faults. `power`: what its readings say; `true_power`: what they would say without faults.
+
+    reach_ns: how much later than its instant a reading is sent, at most.
+    """
+
+    def __init__(self, seed: int, meter_id: str, interval_ns: int, true_power: PowerModel, faults: Faults) -> None:
+        super().__init__(seed, meter_id, interval_ns, faults)
+        self.true_power = true_power
+        self.power = distorted(true_power, seed, meter_id, faults)
+        self.reach_ns = max(self.late_ns, self.shuffled * interval_ns)
+        self._meter_id = meter_id
+        self._duplicate = _find(faults, seed, meter_id, "duplicate")
+        self._rubbish = _find(faults, seed, meter_id, "rubbish")
+        self._kinds = uniform(seed, meter_id, "fault rubbish is")
 
     def sent(self, slots: range) -> list[int]:
         """The instants of the readings that these slots send, in that order: the newest of a slot first."""
@@ -165,8 +131,8 @@ class Faulty:
         """Slot and negative instant of each reading that these slots send, sorted."""
         first, end, step = slots.start, slots.stop, self._interval_ns
         instants = {
-            *range(max(0, first - self._shuffled * step), end, step),
-            *range(max(0, first - self._late_ns), max(0, end - self._late_ns), step),
+            *range(max(0, first - self.shuffled * step), end, step),
+            *range(max(0, first - self.late_ns), max(0, end - self.late_ns), step),
         }
         places = [(self.slot_ns(instant), -instant) for instant in instants if not self.is_dropped(instant)]
         return sorted(place for place in places if first <= place[0] < end)
@@ -194,12 +160,80 @@ def _rubbish(meter_id: str, time_s: int) -> tuple[bytes, ...]:
     return (*(text.encode() for text in texts), b"\x00\xff\xfe\x00\x80")
 
 
+# What the readings say. A change is made to a power in mW at an instant, in the span of the fault.
+
+Change = Callable[[int, int, Span], int]
+
+
+def distorted(power: PowerModel, seed: int, meter_id: str, faults: Faults) -> PowerModel:
+    """What a meter measures of `power`, mW: stuck, then drift, offset, noise and spike, one after the other."""
+    stuck = _find(faults, seed, meter_id, "stuck")
+    changes = [
+        (_find(faults, seed, meter_id, kind), change(_size(faults, kind), seed, meter_id))
+        for kind, change in _CHANGES.items()
+        if kind in faults
+    ]
+
+    def measure(instants_ns: Sequence[int]) -> list[int]:
+        instants = [span[0] if (span := stuck(instant)) else instant for instant in instants_ns]
+        values = list(power(instants))
+        for find, change in changes:
+            spans = map(find, instants)
+            values = [
+                change(value, instant, span) if span else value
+                for value, instant, span in zip(values, instants, spans, strict=True)
+            ]
+        return values
+
+    return measure
+
+
+def _drift(gain: int, _seed: int, _meter_id: str) -> Change:
+    def change(milliwatts: int, instant: int, span: Span) -> int:
+        start, end = span
+        return milliwatts + milliwatts * gain * (instant - start) // ((end - start) * WHOLE)
+
+    return change
+
+
+def _offset(size: int, _seed: int, _meter_id: str) -> Change:
+    return lambda milliwatts, _instant, _span: milliwatts + size
+
+
+def _noise(size: int, seed: int, meter_id: str) -> Change:
+    numbers = uniform(seed, meter_id, "fault noise w")
+    return lambda milliwatts, instant, _span: milliwatts + _between(-size, size, numbers([instant])[0])
+
+
+def _spike(size: int, seed: int, meter_id: str) -> Change:
+    numbers = uniform(seed, meter_id, "fault spike w")
+
+    def change(milliwatts: int, instant: int, _span: Span) -> int:
+        height, is_low = divmod(numbers([instant])[0], 2)
+        spike = _between(size - size // 2, size, height << 1)
+        return milliwatts - spike if is_low else milliwatts + spike
+
+    return change
+
+
+_CHANGES = {"drift": _drift, "offset": _offset, "noise": _noise, "spike": _spike}
+
+
 def _between(low: int, high: int, number: int) -> int:
     """A whole number from `low` to `high`, as a uniform number of 64 bits has it."""
     return low + (number * (high - low + 1) >> 64)
 
 
 # When.
+
+
+def _find(faults: Faults, seed: int, meter_id: str, kind: str) -> Times:
+    fault = faults.get(kind)
+    return _times(fault.when, seed, meter_id, kind) if fault else _never
+
+
+def _size(faults: Faults, kind: str) -> int:
+    return faults[kind].size if kind in faults else 0
 
 
 def _never(_instant: int) -> Span | None:

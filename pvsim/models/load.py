@@ -9,8 +9,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from pvsim.instants import SECOND_NS
 from pvsim.models import Model, PowerModel
-from pvsim.models.home import HOUR_S, SECOND_NS, Home, Hour, Place, Span, Things, hour_at
+from pvsim.models.home import HOUR_S, Home, Hour, Place, Span, Things, hour_at
 from pvsim.models.noise import between, fractions, uniform
 from pvsim.models.replay import KEYS, replay
 

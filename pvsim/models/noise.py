@@ -15,7 +15,8 @@ from hashlib import blake2b
 from operator import eq
 from struct import Struct
 
-_SECOND_NS = 10**9
+from pvsim.instants import SECOND_NS
+
 _LANES = 8
 _BLOCK = Struct("<qI")
 _NUMBERS = Struct("<8Q")
@@ -38,11 +39,11 @@ def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
 
     def numbers(instants_ns: Sequence[int]) -> list[int]:
         if _are_successive_seconds(instants_ns):
-            return of_seconds(instants_ns[0] // _SECOND_NS, len(instants_ns))
+            return of_seconds(instants_ns[0] // SECOND_NS, len(instants_ns))
         found, at = [], None
         lanes: tuple[int, ...] = ()
         for instant in instants_ns:
-            second, part_ns = divmod(instant, _SECOND_NS)
+            second, part_ns = divmod(instant, SECOND_NS)
             key = (second // _LANES, part_ns)
             if key != at:
                 at, lanes = key, block(*key)
@@ -59,16 +60,16 @@ def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
 
 
 def _are_successive_seconds(instants_ns: Sequence[int]) -> bool:
-    if len(instants_ns) < _LANES or instants_ns[0] % _SECOND_NS:
+    if len(instants_ns) < _LANES or instants_ns[0] % SECOND_NS:
         return False
-    seconds = range(instants_ns[0], instants_ns[0] + len(instants_ns) * _SECOND_NS, _SECOND_NS)
+    seconds = range(instants_ns[0], instants_ns[0] + len(instants_ns) * SECOND_NS, SECOND_NS)
     return instants_ns == seconds if isinstance(instants_ns, range) else all(map(eq, instants_ns, seconds))
 
 
 def fractions(seed: int, meter_id: str, purpose: str) -> Callable[[int], float]:
     """A function of whole numbers that gives each its own number, uniform from 0 up to and without 1."""
     numbers = uniform(seed, meter_id, purpose)
-    return lambda index: (numbers([index * _SECOND_NS])[0] >> 11) / (1 << 53)
+    return lambda index: (numbers([index * SECOND_NS])[0] >> 11) / (1 << 53)
 
 
 def between(node: Callable[[int], float], step_ns: int, is_level: bool = False) -> Curve:

@@ -11,12 +11,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from pvsim.instants import DAY_NS, SECOND_NS
 from pvsim.models import PowerModel
 from pvsim.models.days import new_year, year_of
 from pvsim.models.noise import uniform
 
-SECOND_NS = 10**9
-DAY_NS = 86_400 * SECOND_NS
 PARTS = 10**6  # a scale of 1
 STEP, LINEAR = "step", "linear"
 DAY, WEEK, YEAR = "day", "week", "year"

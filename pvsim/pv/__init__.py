@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pvsim import config, runtime
 from pvsim.helptext import add_examples
-from pvsim.reading import expand_ids
+from pvsim.ids import expand_ids
 
 if TYPE_CHECKING:
     from pvsim.dayfile import DayFiles
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="ID",
         required=True,
-        help="record these, ranges like Meter_0..499 too",
+        help="record these meters; Meter_0..499 stands for 500",
     )
     parser.add_argument(
         "--output-dir",

@@ -11,8 +11,9 @@ from decimal import Context, Decimal, Inexact
 
 from pvsim.broker import Copy, LiveLink
 from pvsim.config import Address
-from pvsim.reading import SECOND_NS, decimal_text
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER
+from pvsim.texts import decimal_text
 
 KEY = "pvsim."  # and the meter id
 RECENT_NS = 30 * SECOND_NS  # a row that is older, or ahead, is not of this moment

@@ -23,8 +23,9 @@ from typing import NamedTuple, Protocol
 from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
 from pvsim.models import PowerModel
-from pvsim.reading import decode, decode_block, fixed_text, time_text
+from pvsim.reading import decode, decode_block
 from pvsim.row import format_block, format_row
+from pvsim.texts import fixed_text, time_text
 
 log = logging.getLogger("pvsim.pv")
 
@@ -170,7 +171,7 @@ def _check_window(now_ns: Callable[[], int], window_ns: int, times_ns: Sequence[
     for each in min(times_ns), max(times_ns):
         if abs(each - now) > window_ns:
             window_s = fixed_text(window_ns, 9)
-            raise NotAReading(f"time_s {time_text(each)} is more than {window_s} s from now, which is time_window")
+            raise NotAReading(f"time_s {time_text(each)} is more than {window_s} s from now, the time_window")
 
 
 class Recorder:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pvsim import runtime
 from pvsim.broker import Broker, Delivery, LiveLink, Loop, arguments
 from pvsim.dayfile import DayFiles
+from pvsim.ids import shown_ids
+from pvsim.instants import SECOND_NS
 from pvsim.metrics import PERIOD_S
 from pvsim.models import solar
 from pvsim.pv.figures import PvFigures
@@ -18,7 +20,6 @@ from pvsim.pv.intake import Intake
 from pvsim.pv.live import Live
 from pvsim.pv.recorder import Recorder, Settings
 from pvsim.pv.setaside import SetAside
-from pvsim.reading import SECOND_NS, shown_ids
 
 if TYPE_CHECKING:
     from pvsim.pv import Options

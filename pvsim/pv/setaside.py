@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pvsim.broker import CONFIRMED, UNROUTABLE, YOUNG_S, Broker, Delivery, Queue, rejected_arguments
 from pvsim.foreign import foreign
-from pvsim.reading import REJECTED
+from pvsim.ids import REJECTED
 
 log = logging.getLogger("pvsim.pv")
 
@@ -82,7 +82,7 @@ class SetAside:
         if not first.again_s:
             return ""
         if spare.again_s:
-            return f"{len(self._unsent)} messages wait to be set aside, for the queues {REJECTED} and {SPARE} take none"
+            return f"{len(self._unsent)} messages cannot be set aside: the queues {REJECTED} and {SPARE} take none"
         return f"the queue {REJECTED} takes no messages: what is set aside goes to {SPARE}"
 
     def add(self, delivery: Delivery, reason: str) -> None:

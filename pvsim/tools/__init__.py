@@ -10,6 +10,7 @@ from importlib import import_module
 
 from pvsim import __version__
 from pvsim.errors import PvsimError
+from pvsim.foreign import printable
 from pvsim.helptext import add_examples
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
@@ -18,7 +19,7 @@ EXAMPLES = {
     "check": ("sudo pvsim check", "pvsim check --offline -conf broker.ini", "sudo pvsim check --json"),
     "demo": ("pvsim demo", "pvsim demo --seconds 15"),
     "report": (
-        "sudo pvsim report /var/lib/pvsim/Meter_0-*.csv",
+        "sudo pvsim report '/var/lib/pvsim/Meter_0-*.csv'",
         "pvsim report --plot day.png Meter_0-2026-06-21.csv",
     ),
     "sample": (
@@ -26,8 +27,8 @@ EXAMPLES = {
         "pvsim sample Meter_0..2 --from 2026-06-21 --to 2026-06-28 --interval 30 --plot week.png",
     ),
     "verify": (
-        "sudo pvsim verify /var/lib/pvsim/Meter_0-*.csv",
-        "sudo pvsim verify --progress /var/lib/pvsim/progress.json /var/lib/pvsim/Meter_0-*.csv",
+        "sudo pvsim verify '/var/lib/pvsim/Meter_0-*.csv'",
+        "sudo pvsim verify --progress /var/lib/pvsim/progress.json '/var/lib/pvsim/Meter_0-*.csv'",
     ),
     "watch": (
         "sudo pvsim watch",
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.func(options)
         sys.stdout.flush()
     except PvsimError as error:
-        print(f"pvsim {options.command}: {error}", file=sys.stderr)
+        print(f"pvsim {options.command}: {printable(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line: of the subcommand that the first argument names, or else of all of them."""
-    parser = argparse.ArgumentParser(prog="pvsim", description="Simulated electricity meters and PV systems: tools.")
+    parser = argparse.ArgumentParser(prog="pvsim", description="Tools for simulated electricity meters and PV systems.")
     add_examples(parser, "pvsim demo", "sudo pvsim check", "pvsim COMMAND --help")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

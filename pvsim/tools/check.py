@@ -15,10 +15,10 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pvsim import config
 from pvsim.broker import tls, trouble
@@ -31,10 +31,10 @@ from pvsim.foreign import printable
 OK, NOTE, FAILED = "ok", "note", "FAILED"
 _CTL_TIMEOUT_S = 20
 _POLICIES = "policies"
-PATIENT = (
-    "from 4.3 on, a queue keeps a consumer whose node has failed for 60 s, if rabbitmq.conf or a policy does not say"
-    " less: see consumer_disconnected_timeout in pvsim-cluster(7)"
-)
+_TRIED = (3, 10), (4, 3)  # the first and the last version that the tests have seen
+_MANY_METERS = 20_000  # the files that Debian's unit allows RabbitMQ 3.10
+
+Loaded = TypeVar("Loaded", BrokerSettings, Simulation)
 
 
 class Step(NamedTuple):
@@ -90,7 +90,7 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     config.add_options(parser)
-    parser.add_argument("--offline", action="store_true", help="read the files and stop there")
+    parser.add_argument("--offline", action="store_true", help="read the files only; do not try the broker")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(func=run)
 
@@ -98,13 +98,13 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print every step for every file and address; the exit status."""
     report = Report(options.json)
-    settings = _check_broker_file(options, report)
-    simulation = _check_simulation_file(options, report)
+    settings = _check_file("broker.ini", lambda: _load_broker(options), _describe_broker, report)
+    simulation = _check_file("simulation.ini", lambda: _load_simulation(options), _describe_simulation, report)
     if settings is None or simulation is None:
         status = ConfigError.exit_status
     else:
         if not options.offline:
-            _check_addresses(settings, _ids(simulation), report)
+            _check_addresses(settings, list(_ids(simulation)), report)
         status = int(report.failed)
     report.end()
     return status
@@ -113,40 +113,47 @@ def run(options: argparse.Namespace) -> int:
 # The files.
 
 
-def _check_broker_file(options: argparse.Namespace, report: Report) -> BrokerSettings | None:
+def _check_file(
+    name: str, load: Callable[[], Loaded], describe: Callable[[Loaded], str], report: Report
+) -> Loaded | None:
+    """What the file holds, or None if it is wrong."""
     try:
-        settings = config.load_broker(options.configuration_file)
-        if settings.tls:
-            tls.context(settings)
+        loaded = load()
     except ConfigError as error:
-        report.begin("broker.ini")
+        report.begin(name)
         report.add("", FAILED, str(error))
         return None
-    report.begin(str(settings.source))
-    login = "login by certificate" if settings.external else f"user {settings.username!r}"
-    secured = "TLS" if settings.tls else "no TLS"
-    text = f"{secured}, {login}, virtual host {settings.virtual_host!r}, {settings.queue_type} queues"
-    report.add("", OK, text)
+    report.begin(str(loaded.source))
+    report.add("", OK, describe(loaded))
+    return loaded
+
+
+def _load_broker(options: argparse.Namespace) -> BrokerSettings:
+    settings = config.load_broker(options.configuration_file)
+    if settings.tls:
+        tls.context(settings)  # reads the certificates
     return settings
 
 
-def _check_simulation_file(options: argparse.Namespace, report: Report) -> Simulation | None:
-    try:
-        simulation = config.load_simulation(options.simulation_file, options.configuration_file)
-        for meter_id in _ids(simulation):  # reads the profiles that are replayed
-            simulation.meter(meter_id)
-            simulation.pv(meter_id)
-    except ConfigError as error:
-        report.begin("simulation.ini")
-        report.add("", FAILED, str(error))
-        return None
-    report.begin(str(simulation.source))
+def _describe_broker(settings: BrokerSettings) -> str:
+    login = "login by certificate" if settings.external else f"user {settings.username!r}"
+    secured = "TLS" if settings.tls else "no TLS"
+    return f"{secured}, {login}, virtual host {settings.virtual_host!r}, {settings.queue_type} queues"
+
+
+def _load_simulation(options: argparse.Namespace) -> Simulation:
+    simulation = config.load_simulation(options.simulation_file, options.configuration_file)
+    for meter_id in _ids(simulation):  # reads the profiles that are replayed
+        simulation.meter(meter_id)
+        simulation.pv(meter_id)
+    return simulation
+
+
+def _describe_simulation(simulation: Simulation) -> str:
     first = next(iter(_ids(simulation)))
     meter, pv = simulation.meter(first), simulation.pv(first)
     meters = f"{simulation.nb_meter} meter{'s' if simulation.nb_meter > 1 else ''}"
-    text = f"{meters}; {first}: load {meter.model}, every {meter.interval_ns / 1e9:g} s, PV {pv.model}"
-    report.add("", OK, text)
-    return simulation
+    return f"{meters}; {first}: load {meter.model}, every {meter.interval_ns / 1e9:g} s, PV {pv.model}"
 
 
 def _ids(simulation: Simulation) -> dict[str, None]:
@@ -158,7 +165,7 @@ def _ids(simulation: Simulation) -> dict[str, None]:
 # The broker.
 
 
-def _check_addresses(settings: BrokerSettings, ids: Iterable[str], report: Report) -> None:
+def _check_addresses(settings: BrokerSettings, ids: list[str], report: Report) -> None:
     context = tls.context(settings) if settings.tls else None
     for address in settings.addresses:
         report.begin(str(address))
@@ -173,9 +180,9 @@ def _check_addresses(settings: BrokerSettings, ids: Iterable[str], report: Repor
         except ConfigError as error:
             report.add("", FAILED, str(error))
         else:
-            if len(settings.addresses) > 1 and _is_patient(product):
-                report.add("cluster", NOTE, PATIENT)
-            for step in _policies(settings.virtual_host, list(ids), is_here):
+            for text in _known(product, len(settings.addresses), len(ids)):
+                report.add("version", NOTE, text)
+            for step in _policies(settings.virtual_host, ids, is_here):
                 report.add(*step)
 
 
@@ -194,11 +201,6 @@ def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLC
             return is_here
     except OSError as error:
         raise TrialError(explain(error, settings, address)) from None
-
-
-def _is_patient(product: str) -> bool:
-    version = re.search(r"RabbitMQ (\d+)\.(\d+)", product)
-    return version is not None and (int(version[1]), int(version[2])) >= (4, 3)
 
 
 def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> str:
@@ -236,34 +238,77 @@ def _user(settings: BrokerSettings) -> str:
     return "by certificate" if settings.external else f"as {settings.username!r}"
 
 
+# What is known of versions: see pvsim-cluster(7).
+
+
+def _known(product: str, nb_nodes: int, nb_meters: int) -> Iterator[str]:
+    """What a user of this version has to know."""
+    found = re.search(r"RabbitMQ (\d+)\.(\d+)", product)
+    if not found:
+        yield "it does not say that it is RabbitMQ, and pvsim is tested with nothing else"
+        return
+    version, (first, last) = (int(found[1]), int(found[2])), _TRIED
+    if not first <= version <= last:
+        tried = " to ".join(".".join(map(str, each)) for each in _TRIED)
+        yield f"pvsim is tested with RabbitMQ {tried}, and not with this version"
+    if version == (3, 10) and nb_meters > _MANY_METERS:
+        yield (
+            f"RabbitMQ 3.10 needs three open files for each queue, and takes no connection when they are used up;"
+            f" {nb_meters} queues need LimitNOFILE={4 * nb_meters} in its unit"
+        )
+    if version >= (4, 3) and nb_nodes > 1:
+        yield (
+            "RabbitMQ 4.3 keeps the consumer of a node that has failed for 60 s before another takes over;"
+            " consumer_disconnected_timeout in rabbitmq.conf makes it less, see pvsim-cluster(7)"
+        )
+
+
 # Policies, which may take from a queue what nobody has read. AMQP does not tell of them.
 
 
 def _policies(virtual_host: str, ids: list[str], is_here: bool) -> Iterator[Step]:
-    command = ["rabbitmqctl", "--quiet", "list_policies", "-p", virtual_host, "--formatter", "json"]
+    by_whom = {"policy": "policies", "operator_policy": "operator_policies"}
     try:
-        if not is_here or not shutil.which(command[0]):
+        if not is_here or not shutil.which("rabbitmqctl"):
             raise OSError
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CTL_TIMEOUT_S, check=True)
-        policies = json.loads(done.stdout)
+        seen = {kind: _listed(f"list_{plural}", virtual_host) for kind, plural in by_whom.items()}
     except (OSError, ValueError, subprocess.SubprocessError):
         where = f"rabbitmqctl list_policies -p {virtual_host}"
         yield Step(_POLICIES, NOTE, f"not looked at; as root on the broker's machine: {where}")
         return
-    losing = [(each, why) for each in policies if (why := _loss(each))]
+    losing = [(kind, each, why) for kind, policies in seen.items() for each in policies if (why := _loss(each))]
     if not losing:
         yield Step(_POLICIES, OK, "none of them loses readings")
-    for policy, why in losing:
+    for kind, policy, why in losing:
         name, pattern = policy["name"], policy["pattern"]
-        hit = [each for each in ids if _matches(pattern, each)]
+        hit = [each for each in ids if _in_force(seen[kind], each) is policy]
         whose = f"the queue {hit[0]}{f' and {len(hit) - 1} more' if len(hit) > 1 else ''}" if hit else "queues"
-        text = f"{name!r} ({pattern}) makes {whose} {why}; look at: rabbitmqctl clear_policy -p {virtual_host} {name}"
-        yield Step(_POLICIES, FAILED if hit else NOTE, text)
+        mend = f"rabbitmqctl clear_{kind} -p {virtual_host} {name}"
+        yield Step(
+            _POLICIES, FAILED if hit else NOTE, f"{name!r} ({pattern}) makes {whose} {why}; to remove it: {mend}"
+        )
+
+
+def _listed(what: str, virtual_host: str) -> list[dict[str, Any]]:
+    command = ["rabbitmqctl", "--quiet", what, "-p", virtual_host, "--formatter", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_CTL_TIMEOUT_S, check=True)
+    policies: list[dict[str, Any]] = json.loads(done.stdout)
+    return policies
+
+
+def _in_force(policies: list[dict[str, Any]], queue: str) -> dict[str, Any] | None:
+    """RabbitMQ applies one policy to a queue: of those that match, the one of the highest priority."""
+    matching = [each for each in policies if _is_for_queues(each) and _matches(each["pattern"], queue)]
+    return max(matching, key=lambda policy: int(policy["priority"]), default=None)
+
+
+def _is_for_queues(policy: dict[str, Any]) -> bool:
+    return policy.get("apply-to") not in ("exchanges", "streams")
 
 
 def _loss(policy: dict[str, Any]) -> str:
     """What a policy makes a queue lose, or nothing."""
-    if policy.get("apply-to") == "exchanges":
+    if not _is_for_queues(policy):
         return ""
     definition = policy["definition"]
     keys = json.loads(definition) if isinstance(definition, str) else definition

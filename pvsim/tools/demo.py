@@ -38,7 +38,8 @@ then all of it is removed. Starting RabbitMQ takes some seconds."""
 _CONCLUSION = """
 Rows shown: {rows}, each with an exact sum. How to go on:
   installed as a package   sudo systemctl start pvsim-pv@{meter_id}
-  with your own broker     pvsim-meter -conf broker.ini
+  with your own broker     broker.ini, two lines: [broker] and host = ADDRESS; then, in two terminals:
+                           pvsim-meter -conf broker.ini
                            pvsim-pv -conf broker.ini -ids {meter_id}"""
 
 
@@ -46,15 +47,15 @@ def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim demo`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
-        help="see a meter and its PV system at work",
-        description="A meter and its PV system at work, with a RabbitMQ of their own; nothing is left of it.",
+        help="show a meter and its PV system at work",
+        description="Show a meter and its PV system at work, with a RabbitMQ of their own, and leave nothing behind.",
     )
     parser.add_argument(
         "--seconds",
         type=_seconds,
         default=math.inf,
         metavar="N",
-        help="end N seconds after the first row (default: never)",
+        help="end N seconds after the first row (default: at Ctrl-C)",
     )
     parser.set_defaults(func=run)
 

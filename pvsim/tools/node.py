@@ -2,34 +2,28 @@
 
 Nothing of the system's broker is read or touched, and no host name has to resolve. Two things are less plain than they
 look. RabbitMQ searches the directories of all plugins for each of its modules: given those alone that the broker
-needs, it starts in half the time. And whoever owns a node may be killed at any moment: a guard, which is a shell that
-waits for the end of a pipe, then ends what is left and removes the directory.
+needs, it starts in half the time. And whoever owns a node may be killed at any moment (see nest.py).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 from pvsim.errors import PvsimError
+from pvsim.tools.nest import Nest, kill
+from pvsim.tools.ports import HOST, Ports, answers, is_free
 
-HOST = "127.0.0.1"
 START_S, STOP_S = 240.0, 180.0
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Below the ports that the kernel gives to outgoing connections: a node that is down keeps its port.
-_PORTS = range(12_000, 32_000)
 _START = "== start =="
 _CONF = """\
 listeners.tcp.1 = {host}:{port}
@@ -52,67 +46,6 @@ default_pass = {password}
 """
 # A thousand queues take more files than many a shell allows.
 _WITH_FILES = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$0"'
-# Each line of input names the process groups to end; after its end, whoever wrote it is gone.
-_GUARD = """
-while read -r line; do groups=$line; done
-for group in $groups; do kill -s KILL -- "-$group"; done
-rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }
-"""
-
-
-class Nest:
-    """A temporary directory with processes: gone when it is closed, or when this process ends, even by SIGKILL."""
-
-    def __init__(self, prefix: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=prefix, dir=_temporary()))
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, str(self.directory)],
-            bufsize=0,
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def spawn(
-        self, command: Sequence[str | Path], env: Mapping[str, str], log: Path, cwd: Path | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Start a program in `cwd` or the directory, in a session of its own; what it prints is added to `log`."""
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                command,
-                cwd=cwd or self.directory,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._children = [each for each in self._children if each.poll() is None] + [child]
-        self._tell_guard(" ".join(str(each.pid) for each in self._children))
-        return child
-
-    def close(self) -> None:
-        """End every process, and remove the directory; nothing happens the second time."""
-        for child in self._children:
-            kill(child)
-        self._tell_guard("")
-        assert self._guard.stdin
-        self._guard.stdin.close()
-        self._guard.wait()
-
-    def _tell_guard(self, groups: str) -> None:
-        assert self._guard.stdin
-        if not self._guard.stdin.closed:
-            self._guard.stdin.write(f"{groups}\n".encode())
 
 
 class Node:
@@ -141,16 +74,14 @@ class Node:
         installed = _installed()
         self.host = host
         self.before = before
-        self._locks: list[socket.socket] = []
-        self.port = self._claim(port)
-        self.tls_port = self._claim() if tls else 0
+        self._ports = Ports()
+        self.port = self._ports.claim(port)
+        self.tls_port = self._ports.claim() if tls else 0
         self.name = f"pvsim-{self.port}@{host}"
-        self._distribution_port = self._claim()
-        self._epmd_port: int = peer._epmd_port if peer else self._claim()
+        self._distribution_port = self._ports.claim()
+        self._epmd_port: int = peer._epmd_port if peer else self._ports.claim()
         self._cookie: str = peer._cookie if peer else secrets.token_hex()
         self.nest = Nest("pvsim-node-")
-        self.directory = self.nest.directory
-        self.log = self.directory / "node.log"
         self.environment = self._make_environment()
         self._server: subprocess.Popen[bytes] | None = None
         tls_conf = _TLS_CONF.format(host=host, port=self.tls_port, directory=tls) if tls else ""
@@ -171,6 +102,16 @@ class Node:
         self.close()
 
     @property
+    def directory(self) -> Path:
+        """Where everything of it is."""
+        return self.nest.directory
+
+    @property
+    def log(self) -> Path:
+        """What the server prints."""
+        return self.directory / "node.log"
+
+    @property
     def is_running(self) -> bool:
         """Whether there is a server process, paused or not."""
         return self._server is not None and self._server.poll() is None
@@ -179,17 +120,17 @@ class Node:
         """Start, with the data of the last time, and wait until it speaks AMQP; PvsimError if it does not."""
         if self.is_running:
             return
-        if not _answers(self.host, self._epmd_port):
+        if not answers(self.host, self._epmd_port):
             epmd = self._spawn(["epmd", "-port", str(self._epmd_port), "-address", self.host])
-            self._wait_for(epmd, lambda: _answers(self.host, self._epmd_port))
-        if not _is_free(self.port):
+            self._wait_for(epmd, lambda: answers(self.host, self._epmd_port))
+        if not is_free(self.port):
             raise PvsimError(
                 f"Port {self.port} of {self.host} is taken; end whatever listens there, or give another port."
             )
         with self.log.open("a") as log:
             log.write(f"{_START}\n")
         self._server = self._spawn(["/bin/sh", "-c", _WITH_FILES, self.directory / "home/sbin/rabbitmq-server"])
-        self._wait_for(self._server, lambda: _answers(self.host, self.port, b"AMQP\0\0\x09\x01"))
+        self._wait_for(self._server, lambda: answers(self.host, self.port, b"AMQP\0\0\x09\x01"))
 
     def stop(self) -> None:
         """Shut down in good order; PvsimError if it takes too long (it is killed then)."""
@@ -245,13 +186,7 @@ class Node:
     def close(self) -> None:
         """End it, and remove everything."""
         self.nest.close()
-        for lock in self._locks:
-            lock.close()
-
-    def _claim(self, port: int = 0) -> int:
-        port, lock = _claim_port(port)
-        self._locks.append(lock)
-        return port
+        self._ports.close()
 
     def _make_environment(self) -> dict[str, str]:
         """Everything that scripts, server and rabbitmqctl are told; nothing comes from our own environment."""
@@ -316,24 +251,12 @@ class Node:
             os.killpg(self._server.pid, number)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process that has a session of its own, and all of its process group, at once."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def _installed() -> Path:
     """Where RabbitMQ's own files are, or PvsimError."""
     found = sorted(_INSTALLED.glob("rabbitmq_server-*"))
     if not found:
         raise PvsimError(f"RabbitMQ is not installed ({_INSTALLED} holds none); run: apt install rabbitmq-server")
     return found[-1]
-
-
-def _temporary() -> str:
-    """Where temporary files go: not to a path with white space in it, which RabbitMQ's scripts cannot take."""
-    return next(each for each in (tempfile.gettempdir(), "/tmp", "/var/tmp") if not re.search(r"\s", each))
 
 
 def _complaint(log: Path) -> str:
@@ -356,48 +279,3 @@ def _needed(plugins: Path, applications: Sequence[str]) -> list[Path]:
             others = re.search(r"{applications,\s*\[([^]]*)]", description)
             wanted += re.findall(r"\w+", others[1]) if others else []
     return needed
-
-
-def _claim_port(port: int) -> tuple[int, socket.socket]:
-    """A port that is free, `port` itself if it is not 0; and a lock that keeps other nodes off it, until it is closed.
-
-    The lock is an abstract Unix socket: it is gone with this process, and known in this network namespace alone.
-    """
-    _look_for_loopback()
-    candidates = [port] if port else secrets.SystemRandom().sample(_PORTS, 100)
-    for candidate in candidates:
-        lock = socket.socket(socket.AF_UNIX)
-        with suppress(OSError):
-            lock.bind(f"\0pvsim-port-{candidate}")
-            if _is_free(candidate):
-                return candidate, lock
-        lock.close()
-    raise PvsimError(f"Port {port or f'{_PORTS.start} and others'} of {HOST} is taken; give another port.")
-
-
-def _look_for_loopback() -> None:
-    """PvsimError where this machine cannot reach itself."""
-    try:
-        with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()):
-            pass
-    except OSError as error:
-        what = os.strerror(error.errno or errno.EINVAL)
-        raise PvsimError(
-            f"This machine cannot reach itself at {HOST}: {what}; run: ip link set lo up, and ip address show lo"
-        ) from None
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((HOST, port))
-        return True
-    return False
-
-
-def _answers(host: str, port: int, greeting: bytes = b"") -> bool:
-    """Whether somebody listens there, and has an answer to the greeting."""
-    with suppress(OSError), socket.create_connection((host, port), timeout=5) as connection:
-        connection.sendall(greeting)
-        return not greeting or connection.recv(1) == b"\1"  # a frame with a method: connection.start
-    return False

@@ -15,7 +15,8 @@ from typing import Any
 
 from pvsim import config
 from pvsim.errors import ConfigError, PvsimError, UsageError
-from pvsim.reading import SECOND_NS, expand_ids
+from pvsim.ids import expand_ids
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER
 from pvsim.tools.verify.expected import Expected, expect
 
@@ -29,10 +30,10 @@ def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim sample`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sample",
-        help="see what the models say, without a broker",
+        help="show what the models make, without a broker",
         description="Print the rows that the services would write for these meters, as CSV, or draw them.",
     )
-    parser.add_argument("ids", nargs="+", metavar="ID", help="meters, ranges like Meter_0..3 too")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="meters; Meter_0..3 stands for four")
     config.add_span_options(
         parser,
         "the first instant: 2026-06-21 or 2026-06-21T12:00:00, local or with +02:00, or epoch seconds (default: today)",
@@ -53,7 +54,10 @@ def add_parser(subparsers: Any) -> None:
         help="try this model with its defaults, without a file; may be given for the load and for PV",
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE.png", help="draw them there instead of printing them (needs matplotlib)"
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw them into this file instead of printing them (needs matplotlib)",
     )
     parser.set_defaults(func=run)
 

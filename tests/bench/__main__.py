@@ -30,7 +30,8 @@ from pvsim.dayfile import DayFile, DayFiles
 from pvsim.models import load, solar
 from pvsim.reading import block
 from pvsim.row import format_block
-from pvsim.tools.node import Nest, Node
+from pvsim.tools.nest import Nest
+from pvsim.tools.node import Node
 from tests.bench.measure import Usage, ready_seconds, usage
 from tests.bench.timed_pv import STATE
 from tests.broker.conftest import Service, Services, wait_until
@@ -424,6 +425,39 @@ def _live(bench: Bench, fleet: Fleet, rates: Sequence[float]) -> Iterator[Result
     yield Result(f"{what}: p99", percentile_s(ages, 0.99), "s", -1, 5.0 if linger else 2.0)
 
 
+def copies(bench: Bench) -> Iterator[Result]:
+    """What the live copy costs: the same fleet, recorded with it, without, with and without; CPU of the PV service."""
+    count = bench.options.meters or (5_000 if bench.options.long else 1_000)
+    seconds = bench.options.seconds or 60
+    services = bench.services()
+    meter = services.meter(bench.node, "-ids", ids_of(count), "--state-dir", ".")
+    costs = [_copies(bench, services, count, seconds, live) for live in ("yes", "no") * 2]
+    assert meter.stop(timeout=60) == 0, meter.output
+    pairs = list(zip(costs[::2], costs[1::2], strict=True))
+    more = [100 * (with_copies / without - 1) for with_copies, without in pairs]
+    note = "; ".join(f"{with_copies:.1f} and {without:.1f} µs a row" for with_copies, without in pairs)
+    note += f"; load {os.getloadavg()[0]:.1f}"
+    what = f"live copies of {count:,} meters, {seconds} s: more CPU of the PV service"
+    yield Result(what, statistics.mean(more), "%", -1, 5, None, None, note)
+
+
+def _copies(bench: Bench, services: Services, count: int, seconds: int, live: str) -> float:
+    """µs of CPU that the PV service needs for a row, once it has caught up."""
+    say(f"copies: {count:,} meters for {seconds} s, live = {live}")
+    (services.directory / "simulation.ini").write_text(f"[pv]\nlive = {live}\n")
+    began_s = time.time()
+    recording = Recording(bench, services, ids_of(count), count)
+    wait_until(lambda: recording.state.meters == count, LONGEST_S, "a row of each meter")
+    time.sleep(max(10, (time.time() - began_s) / 2))  # what has waited is written
+    pid, rows = recording.pv.process.pid, recording.state.rows
+    before = usage(pid)
+    time.sleep(seconds)
+    used, rows = usage(pid).since(before), recording.state.rows - rows
+    assert 0.9 < rows / (count * seconds) < 1.1, f"{rows:,} rows of {count:,} meters in {seconds} s"
+    assert recording.pv.stop(timeout=60) == 0, recording.pv.output
+    return used.cpu_s * 1e6 / rows
+
+
 def restart(bench: Bench) -> Iterator[Result]:
     """A PV service of many meters, whose files of today hold 20 hours, is started: until each has a new row.
 
@@ -547,7 +581,8 @@ def broker(bench: Bench) -> Iterator[Result]:
 
 
 PARTS = {
-    part.__name__: part for part in (broker, history, month, live, latency, start, restart, memory, kill, growth, rows)
+    part.__name__: part
+    for part in (broker, history, month, live, latency, copies, start, restart, memory, kill, growth, rows)
 }
 
 
@@ -595,7 +630,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--meters", type=int, help="so many live meters, instead of the two fleets")
     parser.add_argument("--linger", type=int, default=0, help="seconds of which those gather readings")
     parser.add_argument("--as-shipped", action="store_true", help=f"RabbitMQ without {SMALL_SEGMENTS!r}")
-    parser.add_argument("--seconds", type=int, help="so long for live and latency")
+    parser.add_argument("--seconds", type=int, help="so long for live, latency and copies")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")

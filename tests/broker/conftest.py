@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import pytest
 
 from pvsim.errors import PvsimError
-from pvsim.tools.node import Nest, Node, kill
+from pvsim.tools.nest import Nest, kill
+from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS
 from tests.broker import shell
 from tests.broker.certificates import Authority

@@ -31,10 +31,11 @@ import pika
 import pytest
 
 from pvsim.errors import PvsimError
+from pvsim.ids import REJECTED
 from pvsim.meter import progress, progressfiles
 from pvsim.models import load
 from pvsim.pv.setaside import SPARE
-from pvsim.reading import REJECTED, encode
+from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.allowed import require
 from tests.broker.client import connected

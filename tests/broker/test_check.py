@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools.node import Node
-from tests.broker.conftest import Services
+from tests.broker.conftest import Service, Services
 
 
 def rabbitmqctl(node: Node, directory: Path) -> str:
@@ -22,24 +22,44 @@ def rabbitmqctl(node: Node, directory: Path) -> str:
     return f"{script.parent}:{os.environ['PATH']}"
 
 
+def check(services: Services, path: str) -> Service:
+    return services.start("pvsim.tools", "check", "-conf", "broker.ini", env={"PATH": path})
+
+
+@pytest.mark.parametrize("kind", ["policy", "operator_policy"])
 @pytest.mark.parametrize("pattern, status, result", [("^Meter", 1, "FAILED"), ("^Nobody", 0, "note")])
 def test_policies_that_lose_readings_are_told(
-    node: Node, services: Services, tmp_path: Path, pattern: str, status: int, result: str
+    node: Node, services: Services, tmp_path: Path, pattern: str, status: int, result: str, kind: str
 ) -> None:
     path = rabbitmqctl(node, tmp_path)
     (tmp_path / "broker.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
-    well = services.start("pvsim.tools", "check", "-conf", "broker.ini", env={"PATH": path})
+    well = check(services, path)
     assert well.wait(60) == 0, well.output
     assert "ok      policies: none of them loses readings" in well.output
-    node.ctl("set_policy", "short", pattern, '{"message-ttl":1000}', "--apply-to", "queues")
+    node.ctl(f"set_{kind}", "short", pattern, '{"message-ttl":1000}', "--apply-to", "queues")
     try:
-        told = services.start("pvsim.tools", "check", "-conf", "broker.ini", env={"PATH": path})
+        told = check(services, path)
         assert told.wait(60) == status, told.output
     finally:
-        node.ctl("clear_policy", "short")
+        node.ctl(f"clear_{kind}", "short")
     whose = "the queue Meter_0" if status else "queues"
     line = f"{result:<7} policies: 'short' ({pattern}) makes {whose} drop readings that nobody has taken within 1 s"
     assert line in told.output
+    assert f"rabbitmqctl clear_{kind} -p / short" in told.output
+
+
+def test_a_policy_that_another_one_overrides_loses_nothing(node: Node, services: Services, tmp_path: Path) -> None:
+    path = rabbitmqctl(node, tmp_path)
+    (tmp_path / "broker.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
+    node.ctl("set_policy", "short", "", '{"message-ttl":1000}', "--apply-to", "queues")
+    node.ctl("set_policy", "long", "^Meter", '{"max-length":9}', "--apply-to", "queues", "--priority", "1")
+    try:
+        told = check(services, path)
+        assert told.wait(60) == 0, told.output
+    finally:
+        node.ctl("clear_policy", "short")
+        node.ctl("clear_policy", "long")
+    assert "note    policies: 'short' () makes queues drop readings" in told.output
 
 
 def test_policies_that_cannot_be_seen_are_said_not_to_be_looked_at(

@@ -117,7 +117,7 @@ FAILING = [
     pytest.param(
         f"{TLS}username = pvsim\nca_file = {{directory}}/other.ca.pem\n",
         "TLS",
-        "The certificate of the broker at {address} is signed by nobody that is trusted (self-signed certificate in"
+        "The certificate of the broker at {address} is not signed by a trusted authority (self-signed certificate in"
         " certificate chain); look at {directory}/other.ca.pem, and at ca_file in {file}.",
         id="wrong CA",
     ),
@@ -380,7 +380,7 @@ BAD_FILES = [
     ("cert_file = tests.ca.pem", "cert_file: {0}/tests.ca.pem does not hold a certificate and its key, in PEM."),
     ("cert_file = a.pem\nkey_file = b.key", "key_file: {0}/b.key is not the key of {0}/a.pem; give the right one."),
     ("cert_file = a.pem\nkey_file = a.pem", "a.pem and {0}/a.pem do not hold a certificate and its key, in PEM."),
-    ("cert_file = a.pem\nkey_file = locked.key", "cert_file is encrypted, and nobody is there to give its password;"),
+    ("cert_file = a.pem\nkey_file = locked.key", "cert_file is encrypted, and a service cannot ask for its password;"),
 ]
 
 

@@ -11,11 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from pvsim.tools.node import Nest, Node
+from pvsim.tools.nest import Nest
+from pvsim.tools.node import Node
 from tests.broker.conftest import CHECKOUT, Amqp, Services, wait_until
 
 EXAMPLES = CHECKOUT / "debian/examples"
@@ -85,6 +88,7 @@ def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], services: Ser
         wait_until(lambda: listens(own), 20, "mosquitto to listen")
         services.meter(node)
         services.pv(node, "-ids", "Meter_0")
+        wait_until(lambda: listens(own), 60, "mosquitto")
         assert {topic for topic, _ in heard(own, 3)} == {"pvsim/Meter_0"}
 
 
@@ -123,26 +127,29 @@ def scraped(address: str) -> str:
     return ""
 
 
-def test_pandas_sums_up_as_pvsim_report_does(tmp_path: Path) -> None:
+@pytest.fixture
+def day(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A day file, and its load, PV, import and export in kWh by `pvsim report`."""
     env = {"PYTHONPATH": str(CHECKOUT), "TZ": "UTC"}
-    rows = run(
-        "/usr/bin/python3",
-        "-m",
-        "pvsim.tools",
-        "sample",
-        "Meter_0",
-        "--from",
-        "2026-06-21",
-        "--to",
-        "2026-06-22",
-        env=env,
-    )
+    tools = ("/usr/bin/python3", "-m", "pvsim.tools")
     path = tmp_path / "Meter_0-2026-06-21.csv"
-    path.write_text(rows)
-    found = run("/usr/bin/python3", EXAMPLES / "energy-pandas.py", path).split()
-    report = json.loads(run("/usr/bin/python3", "-m", "pvsim.tools", "report", "--json", path, env=env))["total"]
-    names = ("load_kwh", "pv_kwh", "import_kwh", "export_kwh")
-    assert found[-4:] == [f"{report[name]:.3f}" for name in names]
+    path.write_text(run(*tools, "sample", "Meter_0", "--from", "2026-06-21", "--to", "2026-06-22", env=env))
+    report = json.loads(run(*tools, "report", "--json", path, env=env))["total"]
+    return path, [f"{report[name]:.3f}" for name in ("load_kwh", "pv_kwh", "import_kwh", "export_kwh")]
+
+
+def test_pandas_sums_up_as_pvsim_report_does(day: tuple[Path, list[str]]) -> None:
+    path, sums = day
+    assert run("/usr/bin/python3", EXAMPLES / "energy-pandas.py", path).split()[-4:] == sums
+
+
+if find_spec("duckdb"):  # Debian has none
+
+    def test_duckdb_does_so_too(day: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        path, sums = day
+        monkeypatch.chdir(path.parent)
+        (row,) = import_module("duckdb").sql((EXAMPLES / "energy-duckdb.sql").read_text()).fetchall()
+        assert [*row[:2], *(f"{each:.3f}" for each in row[2:])] == ["Meter_0", "2026-06-21", *sums]
 
 
 def test_a_backup_has_all_files(tmp_path: Path) -> None:

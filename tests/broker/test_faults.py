@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from pvsim.config import load_simulation
+from pvsim.ids import REJECTED
 from pvsim.models import load
 from pvsim.models.faults import Faulty, Given
-from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS, ON_PURPOSE
 from tests.broker.conftest import Services, held, wait_until, wait_until_acknowledged

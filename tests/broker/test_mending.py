@@ -22,7 +22,8 @@ import pytest
 
 from pvsim.broker import arguments
 from pvsim.config import BrokerSettings
-from pvsim.reading import REJECTED, encode
+from pvsim.ids import REJECTED
+from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import Service, Services, held, wait_until
 from tests.broker.test_errors import Told, at
@@ -110,7 +111,7 @@ def test_leader_away(node: Node, services: Services, told: Told, options: Sequen
     wait_until(lambda: "rabbitmqctl delete_queue Away" in meter.output, 30, f"the mend: {meter.output}")
     wait_until(lambda: "delete_queue Away" in told.status, 5, f"the mend: {told.status}")
     wait_until(lambda: confirmed(told) > 20, 40, f"readings of the other meter: {told.status}")
-    assert "Begins anew" not in meter.output
+    assert "Connects again" not in meter.output
     leader(node, "Away", "restart_server")
     wait_until(lambda: "The queue Away answers again" in meter.output, 30, "the queue to answer")
     wait_until(lambda: held(node, "Away") > FOREIGN, 30, "messages of the meter")

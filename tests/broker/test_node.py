@@ -16,7 +16,8 @@ import pytest
 
 from pvsim.errors import PvsimError
 from pvsim.tools import node as node_module
-from pvsim.tools.node import Nest, Node
+from pvsim.tools.nest import Nest
+from pvsim.tools.node import Node
 from tests.allowed import require
 from tests.broker.conftest import CHECKOUT, Amqp, processes_of, wait_until
 

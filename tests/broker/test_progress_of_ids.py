@@ -42,7 +42,7 @@ def test_settings_that_change(node: Node, services: Services, text: str, number:
     simulate(services, f"[meter]\ninterval = 0.1\n{text}\n")
     meter = services.meter(node, "-ids", "M", "--state-dir", ".")
     wait_until(lambda: "Connected" in meter.output, 10, "a connection")
-    assert "M: its settings are others" in meter.output
+    assert "M: its settings have changed" in meter.output
     for lose in (["close_all_connections", "test"], ["delete_queue", "M"], ["close_all_connections", "test"]):
         count = len(services.times("M"))
         services.wait_for_rows("M", count + 15, timeout=90)
@@ -147,7 +147,7 @@ def test_a_history_whose_settings_change(node: Node, services: Services) -> None
     simulate(services, "[meter]\nseed = 1\n")
     meter = services.meter(node, *history)
     assert meter.wait(30) == 1
-    assert "The history of M cannot go on: its settings are others" in meter.output
+    assert "The history of M cannot go on: its settings have changed" in meter.output
     services.pv(node, "-ids", "M")
     services.wait_for_rows("M", 1000)
     time.sleep(2)
@@ -165,7 +165,7 @@ def test_clock_that_was_ahead(node: Node, services: Services, told: Told) -> Non
     set_clock(clock, 0)
     until = time.strftime("%F %H:", time.gmtime(time.time() + 3600))
     wait_until(lambda: f"goes on at {until}" in told.status, 10, f"a status: {told.status}")
-    assert "the clock was ahead, and readings up to then exist already" in told.status
+    assert "the clock was ahead, so readings up to then exist already" in told.status
     assert f"It goes on at {until}" in meter.output
     assert meter.stop() == 0
     meter = services.meter(node, "--state-dir", ".", env=environment)

@@ -19,8 +19,8 @@ import pika
 import pika.exceptions
 import pytest
 
+from pvsim.ids import REJECTED
 from pvsim.pv.setaside import FLOOD_S, SPARE
-from pvsim.reading import REJECTED
 from pvsim.tools.node import Node
 from tests.broker import shell
 from tests.broker.client import Client, connected

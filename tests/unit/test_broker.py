@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Turn, arguments, rejected_arguments
-from pvsim.broker.connection import is_local
+from pvsim.broker.link import is_local
 from pvsim.broker.pika_private import Connection, TooLargeError, check_frame
 from pvsim.broker.settling import Unsettled
 from pvsim.broker.transport import Loop

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools import main
-from pvsim.tools.check import FAILED, OK, _is_patient, _loss, _matches
+from pvsim.tools.check import FAILED, OK, _in_force, _known, _loss, _matches
 
 GOOD_BROKER, GOOD_SIMULATION = "[broker]\nport = 1\n", "[meter]\nnb_meter = 3\nmodel = household\n"
 
@@ -97,15 +97,31 @@ def test_a_pattern_that_only_erlang_knows_counts_as_a_match() -> None:
     assert _matches("(?|a", "Meter_0")
 
 
+def test_of_two_policies_that_match_the_one_of_the_higher_priority_is_in_force() -> None:
+    low, high = {"pattern": "", "priority": 0}, {"pattern": "^Meter", "priority": 7}
+    exchanges = {"pattern": "", "priority": 9, "apply-to": "exchanges"}
+    assert _in_force([low, exchanges, high], "Meter_0") is high
+    assert _in_force([low, exchanges, high], "Garage") is low
+    assert _in_force([exchanges], "Garage") is None
+
+
 @pytest.mark.parametrize(
-    "product, is_patient",
+    "product, nb_nodes, nb_meters, words",
     [
-        ("RabbitMQ 3.10.8", False),
-        ("RabbitMQ 4.2.1", False),
-        ("RabbitMQ 4.3.0", True),
-        ("RabbitMQ 10.0", True),
-        ("", False),
+        ("RabbitMQ 3.10.8", 3, 20_000, []),
+        ("RabbitMQ 3.10.8", 1, 20_001, ["LimitNOFILE=80004"]),
+        ("RabbitMQ 4.0.5", 1, 20_001, []),
+        ("RabbitMQ 3.9.13", 1, 1, ["tested with RabbitMQ 3.10 to 4.3"]),
+        ("RabbitMQ 4.2.1", 3, 1, []),
+        ("RabbitMQ 4.3.0", 1, 1, []),
+        ("RabbitMQ 4.3.0", 3, 1, ["consumer_disconnected_timeout"]),
+        ("RabbitMQ 10.0", 3, 1, ["tested with", "consumer_disconnected_timeout"]),
+        ("LavinMQ 2.0.0", 1, 1, ["does not say that it is RabbitMQ"]),
+        ("", 1, 1, ["does not say that it is RabbitMQ"]),
     ],
 )
-def test_which_brokers_keep_a_consumer_whose_node_is_gone(product: str, is_patient: bool) -> None:
-    assert _is_patient(product) == is_patient
+def test_what_is_known_of_a_version_is_told(product: str, nb_nodes: int, nb_meters: int, words: list[str]) -> None:
+    told = list(_known(product, nb_nodes, nb_meters))
+    assert len(told) == len(words)
+    for text, word in zip(told, words, strict=True):
+        assert word in text

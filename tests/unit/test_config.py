@@ -350,7 +350,7 @@ def cannot_be_read(path: Path) -> int:
     try:
         config.load_broker(path)
     except ConfigError as error:
-        return 0 if "cannot be read: Permission denied; give a file" in str(error) else 2
+        return 0 if "cannot be read: Permission denied; use sudo, or give a file" in str(error) else 2
     return 1
 
 
@@ -370,7 +370,7 @@ BROKER_ERRORS = [
     (f"port = {'9' * 5000}", f"[broker] port = {'9' * 79}… is not a port"),
     ("heartbeat = 65536", "heartbeat = 65536 is not a number of seconds; give a whole number from 0 to 65535."),
     ("max_queue_length = 0", "is not a number of messages; give a whole number from 1 to 1000000000."),
-    ("host = amqp:/x", "is not a host; give names or IP addresses with commas between them, each with its :PORT or"),
+    ("host = amqp:/x", "is not a host; give names or IP addresses, separated by commas, each with :PORT or"),
     ("host = localhost:0", "[broker] host = localhost:0 is not a host"),
     ("host = localhost:65536", "is not a host"),
     ("host = a,", "is not a host"),
@@ -413,13 +413,13 @@ BROKER_ERRORS = [
     ("host =", "is not a host"),
     ("username =", "[broker] username = (nothing) is not a user name; give one that the broker knows."),
     (f"virtual_host = {'ä' * 128}", "is not a virtual host; give a name such as /."),
-    ("pasword = x", "[broker] has no key pasword (meant password?); it has host, url, port, username,"),
+    ("pasword = x", "[broker] has no key pasword (meant password?); correct it, or take it out."),
     ("zzz = x", "line 2 is no key of [broker]; it has host, url, port"),
     ("port = 1\nport = 2", "line 3 gives a key of [broker] a second time; keep one of the two."),
     ("[broker]", "line 2 gives [broker] a second time; keep one of the two."),
-    ("port", "line 2 is none of [section], key = value and # comment."),
-    ("port = 1\n  2", "[broker] port goes on in an indented line, or holds an invisible character; write it on"),
-    ("host = a\u200bb", "[broker] host goes on in an indented line, or holds an invisible character"),
+    ("port", "line 2 is neither [section], nor key = value, nor # comment."),
+    ("port = 1\n  2", "[broker] port spans several lines, or holds an invisible character; write it on"),
+    ("host = a\u200bb", "[broker] host spans several lines, or holds an invisible character"),
     ("[DEFAULT]\nport = 1", "has no section [DEFAULT]; it has [broker]."),
     ("[Broker]", "has no section [Broker] (meant broker?); it has [broker]."),
 ]
@@ -521,13 +521,13 @@ SIMULATION_ERRORS = [
     ("[ meter ]", "has no section [ meter ] (meant meter?)"),
     ("[meter a/b]", "[meter a/b]: 'a/b' is no meter id; use letters"),
     ("[meter a..b]", "[meter a..b]: 'a..b' is no range of meter ids; write it as"),
-    ("[meter a]\nnb_meter = 2", "[meter a] cannot have nb_meter; it is one for all, in [meter]."),
-    ("[pv a]\ntimezone = UTC", "[pv a] cannot have timezone; it is one for all, in [pv]."),
+    ("[meter a]\nnb_meter = 2", "[meter a] cannot have nb_meter; it is the same for all; set it in [meter]."),
+    ("[pv a]\ntimezone = UTC", "[pv a] cannot have timezone; it is the same for all; set it in [pv]."),
     ("[meter a]\nsed = 2", "[meter a] has no key sed (meant seed?)"),
     ("[meter a..1]", "[meter a..1]: "),
     (
         "[meter a_1..3]\nseed = 1\n[meter b a_3]\nseed = 2",
-        "[meter a_1..3] and [meter b a_3] give a_3 another seed each; keep one of them.",
+        "[meter a_1..3] and [meter b a_3] give a_3 different values of seed; keep one of them.",
     ),
 ]
 

@@ -25,9 +25,10 @@ from pvsim import disk
 from pvsim.dayfile import DayFile, DayFiles, contents, file_name, local_day, parse_file_name
 from pvsim.dayfile.name import slot_day
 from pvsim.errors import DayFileError
-from pvsim.reading import END_NS, Reading, block
+from pvsim.instants import END_NS
+from pvsim.reading import Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, reading_key, sum_w, with_points
-from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
+from tests.unit.dayfiles import NAME, SECOND, START, spied_reads, timed_rows
 
 DAY = date(2025, 11, 22)
 
@@ -288,15 +289,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(contents, "_BLOCK", 256)
     monkeypatch.setattr(contents, "_FIRST_BLOCK", 64)
     monkeypatch.setattr(contents, "_NO_ROW", 128)
-    lengths: list[int] = []
-    pread = os.pread
-
-    def spy(fd: int, length: int, offset: int) -> bytes:
-        lengths.append(length)
-        return pread(fd, length, offset)
-
-    monkeypatch.setattr(os, "pread", spy)
-    return lengths
+    return spied_reads(monkeypatch)
 
 
 @pytest.mark.parametrize("order", [[*range(100)], [*range(50, 100), *range(50)]], ids=["in order", "shuffled"])
@@ -476,7 +469,7 @@ def test_torn_megabytes(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptu
     assert peak < 1_000_000
     assert path.read_bytes().endswith(b"x\nMeter_0,1763769601,5.0,0.001,6.0\n")
     assert len(caplog.text) < 2000
-    assert "no rows, left as they are, in lines 3" in caplog.text
+    assert "these lines are no rows, and stay as they are: 3" in caplog.text
 
 
 @pytest.mark.parametrize("length", [0, 1, len(HEADER) - 1, len(HEADER)])
@@ -501,7 +494,7 @@ def test_lines_that_are_no_rows(files: DayFiles, tmp_path: Path, caplog: pytest.
         assert put(files, readings(0, 3, 5, 7)) == 2
     assert path.read_text() == f"{left}Meter_0,1763769603,5.0,0.001,6.0\nMeter_0,1763769605,5.0,0.001,6.0\n"
     assert caplog.text.count("WARNING") == 1
-    assert f"{path}: no rows, left as they are, in lines 3, 4, 5, 6\n" in caplog.text
+    assert f"{path}: these lines are no rows, and stay as they are: 3, 4, 5, 6\n" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -529,7 +522,7 @@ def test_which_lines_are_no_rows(
     path.write_text("\n".join([HEADER, *lines, ""]))
     with caplog.at_level(logging.WARNING):
         assert put(files, readings(3)) == 1
-    assert f"{path}: no rows, left as they are, in lines {numbers}\n" in caplog.text
+    assert f"{path}: these lines are no rows, and stay as they are: {numbers}\n" in caplog.text
 
 
 @pytest.mark.parametrize(

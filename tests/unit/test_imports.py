@@ -26,13 +26,13 @@ ONLY_IN = {
             "trouble",
         )
     },
-    "daemon": {"runtime.py"},
-    "sdnotify": {"runtime.py"},
-    "systemd": {"runtime.py"},
-    "signal": {"runtime.py", "disk.py"},
+    "daemon": {"runtime/process.py"},
+    "sdnotify": {"runtime/host.py"},
+    "systemd": {"runtime/logs.py"},
+    "signal": {"runtime/host.py", "runtime/process.py", "disk.py"},
     "configparser": {"config/ini.py"},
 }
-CORE = ("models/", "reading.py", "row.py", "errors.py")
+CORE = ("models/", "ids.py", "instants.py", "reading.py", "row.py", "texts.py", "errors.py")
 NOT_IN_CORE = {
     "os",
     "io",
@@ -70,7 +70,7 @@ def test_imports(name: str) -> None:
     if name.startswith(CORE):
         assert not roots & NOT_IN_CORE
     if name.startswith("models/"):
-        assert all(module.startswith("pvsim.models") for module in own)
+        assert all(module.startswith(("pvsim.models", "pvsim.instants")) for module in own)
     if not name.startswith("tools/"):
         others = [f"pvsim.{room}" for room in ("meter", "pv", "tools") if not name.startswith(f"{room}/")]
         assert not [module for module in own if module.startswith(tuple(others))]

@@ -10,34 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvsim import reading
+from pvsim import texts
 from pvsim.errors import IdError, NotAReading
+from pvsim.ids import check_id, expand_ids, shown_ids
+from pvsim.instants import DAY_NS, END_NS, SECOND_NS
 from pvsim.reading import (
-    DAY_NS,
-    END_NS,
     MAX_BODY_BYTES,
     MAX_DAYS,
     MAX_READINGS,
-    SECOND_NS,
     Block,
     Reading,
     block,
-    check_id,
     content_type,
-    decimal_text,
     decode,
     decode_block,
     encode,
-    expand_ids,
-    fixed_text,
-    kilowatts_texts,
     most_readings,
-    power_text,
-    shown_ids,
-    time_text,
-    times_texts,
-    watts_texts,
 )
+from pvsim.texts import decimal_text, fixed_text, kilowatts_texts, power_text, time_text, times_texts, watts_texts
 
 SECOND = 10**9
 START = 1_700_000_000
@@ -101,7 +91,7 @@ def test_block(meter_id: str, pairs: list[tuple[int, int]], few: int) -> None:
     """What our own meters write of whole seconds is read as a block, to the last digit."""
     instants, milliwatts = [second * SECOND for second, _ in pairs], [power for _, power in pairs]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_FEW", few)
+        patch.setattr(texts, "_FEW", few)
         body = encode(meter_id, instants, milliwatts)
         assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
 
@@ -117,7 +107,7 @@ def test_long_block(meter_id: str, seconds: list[int], data: st.DataObject, few:
     put = data.draw(st.binary(max_size=3) | st.text("0123456789.,-+e_{} \n:", max_size=6).map(str.encode))
     changed = body[:at] + put + body[at + cut :]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_FEW", few)
+        patch.setattr(texts, "_FEW", few)
         assert _as_written(decode_block(body, meter_id)) == block(instants, milliwatts)
         as_range = range(instants[0], instants[-1] + 1, (instants[1] - instants[0]) if len(instants) > 1 else SECOND)
         assert encode(meter_id, as_range, milliwatts) == body
@@ -141,7 +131,7 @@ def test_nearly_a_block(few: int, at: int, cut: int, put: bytes) -> None:
     """Whatever is changed in a body: if it still is a block, then of the same readings that `decode` finds in it."""
     body = _LINES[:at] + put + _LINES[at + cut :]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_FEW", few)
+        patch.setattr(texts, "_FEW", few)
         found = decode_block(body, "M")
     if found:
         columns = zip(found.times_ns, found.milliwatts, strict=True)
@@ -189,7 +179,7 @@ def test_no_block(body: bytes) -> None:
 def test_columns(few: int, numbers: list[int]) -> None:
     """A column has the texts that its numbers have one by one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_FEW", few)
+        patch.setattr(texts, "_FEW", few)
         check_columns(numbers)
         check_columns([number % 17_000_000 for number in numbers])
 
@@ -258,6 +248,9 @@ RUBBISH = [
     (b'{"meter_id": "M", "value": 1, "time_s": false}', "time_s is no number"),
     (b'{"meter_id": "M", "value": 1, "time_s": 1.00000000001}', "nine decimals"),
     (GOOD + b"{", "JSON"),
+    (b'{"meter_id": "M", "value": 1, "value": 2, "time_s": 1}', "a key that stands twice"),
+    (b'{"meter_id": "X", "meter_id": "M", "value": 1, "time_s": 1}', "a key that stands twice"),
+    (GOOD + b'\n{"meter_id": "M", "value": 1, "time_s": 1, "time_s": 2}', "a key that stands twice"),
     (GOOD + GOOD + b'{"meter_id": "M", "value": 1, "time_s": NaN}', "NaN"),
     (b'{"meter_id": "M", "value": 1\n"time_s": 1}', "JSON"),
     (GOOD * (MAX_BODY_BYTES // len(GOOD) + 1), "bytes"),

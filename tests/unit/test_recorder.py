@@ -366,8 +366,8 @@ def test_window_of_time() -> None:
                 world.deliver(meter_id)
         assert len(world.rejected) == 4
         assert world.reasons == {
-            "time_s 939 is more than 60 s from now, which is time_window",
-            "time_s 1061 is more than 60 s from now, which is time_window",
+            "time_s 939 is more than 60 s from now, the time_window",
+            "time_s 1061 is more than 60 s from now, the time_window",
         }
         world.turn()
         world.turn()

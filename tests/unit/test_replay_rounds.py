@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pvsim.config.tables import LocalClock
+from pvsim.config.values import LocalClock
 from pvsim.models.replay import Profile, replay
 
 SECOND = 10**9

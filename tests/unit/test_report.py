@@ -75,6 +75,17 @@ def test_a_row_counts_for_its_interval(run: Run, tmp_path: Path, interval_s: flo
     assert found["days"][0]["interval_s"] == interval_s
 
 
+def test_days_without_a_file_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And have no rows in the table; a single one is told by its date."""
+    for day in ("2026-06-18", "2026-06-20", "2026-06-24"):
+        write(tmp_path / f"Meter_0-{day}.csv", [line(0, "1", "0")])
+    main(["report", *map(str, tmp_path.iterdir())])
+    out = capsys.readouterr().out
+    assert "Meter_0 2026-06-19: there is no file of this day\n" in out
+    assert "Meter_0 2026-06-21 to 2026-06-23: there are no files of these 3 days\n" in out
+    assert sum(each.startswith("Meter_0  2026-") for each in out.splitlines()) == 3
+
+
 def test_a_gap_is_told_and_not_filled(run: Run, tmp_path: Path) -> None:
     seconds = [*range(1000), *range(1300, 86400)]
     found = run(write(tmp_path / NAME, [line(second, "3600", "0") for second in seconds]))
@@ -93,6 +104,23 @@ def test_a_day_without_a_file_is_told(run: Run, tmp_path: Path) -> None:
         ("2026-06-22", 1),
     ]
     assert found["days"][1]["gaps"][0]["seconds"] == 86400.0
+
+
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_a_pattern_that_the_shell_has_left_as_it_is(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with sudo, where the user's shell may not look into the directory."""
+    monkeypatch.chdir(tmp_path)
+    for day in (20, 22):
+        write(tmp_path / f"Meter_0-2026-06-{day}.csv", [line(0, "1", "0")])
+    for pattern in ("Meter_0-*.csv", str(tmp_path / "Meter_*-2026-06-2[02].csv")):
+        main([command, pattern])
+        out = capsys.readouterr().out
+        assert "2026-06-20" in out
+        assert "2026-06-22" in out
+    assert main([command, "Meter_1-*.csv"]) == 78
+    assert "No file matches Meter_1-*.csv" in capsys.readouterr().err
 
 
 def test_rows_in_any_order_count_once(run: Run, tmp_path: Path) -> None:

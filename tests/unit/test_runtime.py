@@ -433,7 +433,7 @@ def test_no_pid_file(tmp_path: Path) -> None:
     other.write_text("Dear reader")
     os.mkfifo(tmp_path / "fifo")
     for path, reason in [
-        (other, "holds something else than a process id; give another --pid-file."),
+        (other, "does not hold a process id; give another --pid-file."),
         (tmp_path / "fifo", "cannot be the pid file: it is not a regular file; give another --pid-file."),
         (tmp_path, "cannot be the pid file: Is a directory; give another --pid-file."),
         (tmp_path / "no" / "pid", "cannot be the pid file: No such file or directory; give another --pid-file."),
@@ -496,7 +496,7 @@ def test_a_slow_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: p
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         runtime.Starting()("reading x.csv, 1 % of 9 MB")
         assert not caplog.text
-        monkeypatch.setattr(runtime, "_SLOW_START_S", 0)
+        monkeypatch.setattr("pvsim.runtime.host._SLOW_START_S", 0)
         runtime.Starting()("reading x.csv, 2 % of 9 MB")
         told = systemd.recv(4096).decode()
     assert told == "STATUS=Starting: reading x.csv, 2 % of 9 MB\nEXTEND_TIMEOUT_USEC=60000000"

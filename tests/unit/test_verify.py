@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvsim import config
+from pvsim import config, tools
 from pvsim.dayfile import DayFiles
 from pvsim.errors import ConfigError
 from pvsim.meter import progress
@@ -46,6 +46,20 @@ def write(directory: Path, seconds: range, meter_id: str = "Meter_0", zone: str 
     files.write(meter_id, instants, list(map(format_row, readings, pv)))
     assert files.commit() == {}
     files.close()
+
+
+EVIL = "\x1b]0;x\x07\x1b[2J\u202e"
+
+
+def test_nothing_of_a_file_is_printed_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and lines of somebody else's files do nothing to the terminal of who verifies them, or sums them up."""
+    day = tmp_path / "Meter_0-2026-06-21.csv"
+    day.write_text(f"{HEADER}\nMeter{EVIL},1782036000,1.0,0.0,1.0\nMeter_0,1782036001,{EVIL},0.0,1.0\n")
+    for command in ["verify", day], ["verify", tmp_path / f"{EVIL}.csv"], ["report", day], ["report", f"{EVIL}.csv"]:
+        tools.main([str(each) for each in command])
+        said = "".join(capsys.readouterr())
+        assert said.replace("\n", "").isprintable()
+        assert command[0] == "report" or "\\x1b]0;x\\x07" in said
 
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
@@ -273,6 +287,8 @@ def test_what_is_said(tmp_path: Path, run: Run) -> None:
         "  missing: 2025-11-22T00:00:49+00:00 to 2025-11-22T00:00:58+00:00 (10)\n"
         "  missing: 2025-11-22T00:03:29+00:00 to 2025-11-22T00:05:08+00:00 (100, perhaps a stop of the meter)\n"
         "Total: 290 rows; 111 missing, 1 wrong value, 1 wrong pv, 1 malformed\n"
+        "Wrong values may be from before a change of seed, model or a key of it; if so, keep the simulation.ini of that"
+        " time, and name it with --simulation-file.\n"
         "A gap of more than 90 s may be a time when the meter was told to stop; if so, say it with"
         " --stopped TIME..TIME or --progress FILE.\n"
     )
@@ -314,6 +330,16 @@ def test_any_content(content: bytes) -> None:
 
 
 # What is expected.
+
+
+def test_days_without_a_file_share_a_line(tmp_path: Path, run: Run) -> None:
+    for day in (0, 3):
+        write(tmp_path, range(day * 86_400, day * 86_400 + 5))
+    status, found = run("Meter_0-2025-11-22.csv", "Meter_0-2025-11-25.csv", form="")
+    assert status == 1
+    line = "Meter_0-2025-11-23.csv to Meter_0-2025-11-24.csv (not given): 0 rows; 172800 missing"
+    assert found["text"].splitlines()[2] == line
+    assert found["text"].count("(not given)") == 1
 
 
 def test_from_and_to(tmp_path: Path, run: Run) -> None:

@@ -72,6 +72,10 @@ def test_meters_stand_in_the_order_of_their_numbers() -> None:
     assert summary == "2 meters: load 7.626 kW, PV 7.092 kW, grid 0.533 kW"
 
 
+def test_before_the_first_row_there_are_no_sums() -> None:
+    assert Board().table(0.0, 24) == ([], "no rows yet")
+
+
 def test_what_does_not_fit_is_told() -> None:
     board = Board()
     for number in range(1000):

@@ -15,8 +15,8 @@ from typing import Any
 from pvsim import config
 from pvsim.config import PV
 from pvsim.config.keys import option
-from pvsim.dayfile import parse_file_name
-from pvsim.errors import ConfigError
+from pvsim.foreign import printable_lines
+from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.report.energy import Day, day_energy
 from pvsim.tools.report.plot import draw
 from pvsim.tools.report.show import as_json, as_text
@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         description=(
             "Sum up day files: load, PV, import from the grid and export to it in kWh, self-consumption (the share of"
             " PV that was used at that moment) and self-sufficiency (the share of load that was made at that moment)"
-            " in percent, of each meter and day. A row counts for the time that lies between most rows of its file."
+            " in percent, of each meter and day. A row counts for the most frequent distance of two rows in its file."
             " Gaps are told, not filled. Exit status: 0 if all lines are counted, 1 if some are not, 78 if a file"
             " cannot be read or is no day file."
         ),
@@ -42,16 +42,21 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="METER_ID-YYYY-MM-DD.csv")
     config.add_simulation_option(parser, "whose time zone says when a day begins")
     parser.add_argument(
-        "--timezone", type=partial(option, PV["timezone"]), metavar="TIMEZONE", help="that time zone itself"
+        "--timezone",
+        type=partial(option, PV["timezone"]),
+        metavar="TIMEZONE",
+        help="the time zone in which a day begins",
     )
     parser.add_argument(
         "--interval",
         type=config.parse_interval,
         metavar="SECONDS",
-        help="how long a row counts (default: what lies between most rows)",
+        help="how long a row counts (default: the most frequent distance of two rows)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the days there, too (needs matplotlib)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="also draw the days into this file (needs matplotlib)"
+    )
     parser.set_defaults(func=run)
 
 
@@ -63,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     days = list(_each(calculate, wanted))
     if options.plot:
         draw(days, time_zone, options.plot)
-    print(as_json(days, time_zone) if options.json else as_text(days, time_zone))
+    print(as_json(days, time_zone) if options.json else printable_lines(as_text(days, time_zone)))
     return 1 if any(day.uncounted for day in days) else 0
 
 
@@ -88,11 +93,7 @@ def _size(path: Path) -> int:
 def _by_day(paths: Iterable[Path]) -> list[Wanted]:
     """What is to be summed up, meter by meter; days between a meter's first and last that have no file, too."""
     meters: dict[str, dict[date, list[Path]]] = {}
-    for path in {path.absolute(): path for path in paths}.values():
-        try:
-            meter_id, day = parse_file_name(path.name)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error}; give day files.") from None
+    for meter_id, day, path in named_day_files(paths):
         meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
     return [(meter_id, day, days.get(day, ())) for meter_id, days in sorted(meters.items()) for day in _through(days)]
 

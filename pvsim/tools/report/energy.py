@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 from operator import lt, mul, sub
 from pathlib import Path
 
-from pvsim.reading import SECOND_NS
+from pvsim.instants import SECOND_NS
 from pvsim.tools.report.pieces import Piece, pieces
 from pvsim.tools.verify.gaps import day_spans
 

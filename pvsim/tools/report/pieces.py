@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pvsim.errors import ConfigError
-from pvsim.reading import SECOND_NS
+from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER, parse_row
 
 _BLOCK = 2**18  # bytes

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pvsim.errors import ConfigError, PvsimError
-from pvsim.reading import SECOND_NS
+from pvsim.instants import SECOND_NS
 from pvsim.tools.report.energy import Day
 from pvsim.tools.report.pieces import Piece, pieces
 

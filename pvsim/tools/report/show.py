@@ -8,7 +8,8 @@ from datetime import tzinfo
 from itertools import groupby
 from typing import Any
 
-from pvsim.reading import SECOND_NS, fixed_text
+from pvsim.instants import SECOND_NS
+from pvsim.texts import fixed_text
 from pvsim.tools.report.energy import Day, Energy
 from pvsim.tools.verify.report import moment
 
@@ -31,7 +32,7 @@ def as_text(days: Sequence[Day], time_zone: tzinfo | None) -> str:
     rows = list(_rows(days))
     widths = [max(map(len, column)) for column in zip(*_HEAD, *rows, strict=True)]
     lines = [_line(row, widths) for row in (*_HEAD, *rows)]
-    notes = [f"{day.meter_id} {day.day}: {note}" for day in days for note in _notes(day, time_zone)]
+    notes = [f"{what}: {note}" for what, note in _all_notes(days, time_zone)]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
@@ -55,7 +56,7 @@ def _rows(days: Sequence[Day]) -> Iterator[tuple[str, ...]]:
     for meter_id, group in groupby(days, key=lambda day: day.meter_id):
         own = list(group)
         meters += 1
-        yield from (_row(meter_id, day.day.isoformat(), [day]) for day in own)
+        yield from (_row(meter_id, day.day.isoformat(), [day]) for day in own if day.paths)
         if len(own) > 1:
             yield _row(meter_id, f"{len(own)} days", own)
     if meters > 1:
@@ -79,10 +80,19 @@ def _energy(days: Iterable[Day]) -> Energy:
     return sum((day.energy for day in days), Energy())
 
 
+def _all_notes(days: Sequence[Day], time_zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    """What each note is about, and the note. Days in a row without a file share one."""
+    for (meter_id, is_there), group in groupby(days, key=lambda day: (day.meter_id, bool(day.paths))):
+        own = list(group)
+        if is_there:
+            yield from ((f"{meter_id} {day.day}", note) for day in own for note in _notes(day, time_zone))
+        elif len(own) == 1:
+            yield f"{meter_id} {own[0].day}", "there is no file of this day"
+        else:
+            yield f"{meter_id} {own[0].day} to {own[-1].day}", f"there are no files of these {len(own)} days"
+
+
 def _notes(day: Day, time_zone: tzinfo | None) -> Iterator[str]:
-    if not day.paths:
-        yield "there is no file of this day"
-        return
     if day.interval_ns is None and day.rows:
         yield f"{day.rows} rows do not tell how long each counts, and are NOT COUNTED; give --interval"
     for start_ns, end_ns in day.gaps[:_SHOWN]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from pvsim.reading import END_NS, SECOND_NS
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import day_spans
 

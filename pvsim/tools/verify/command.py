@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config
-from pvsim.dayfile import parse_file_name
 from pvsim.errors import ConfigError, UsageError
+from pvsim.foreign import printable_lines
+from pvsim.instants import END_NS
 from pvsim.meter import progress
-from pvsim.reading import END_NS
+from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text
@@ -47,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--no-values",
         action="store_true",
-        help="another meter's readings: check their instants and order, the PV power and the sums",
+        help="the readings are not from pvsim: check only their instants and order, the PV power and the sums",
     )
     config.add_span_options(
         parser,
@@ -60,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=_time_span,
         metavar="TIME..TIME",
-        help="expect none from the first time to the second: the meter was told to stop; may be repeated",
+        help="expect no rows between these times: the meter was told to stop; may be repeated",
     )
     parser.add_argument(
         "--progress",
@@ -68,7 +69,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a progress.json, or the directory of all, which tells when meters were told to stop; may be repeated",
+        help="a progress.json, or the directory with all of them: when meters were told to stop; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
@@ -84,12 +85,13 @@ def run(options: argparse.Namespace) -> int:
     meters = {meter_id: sorted(days.items()) for meter_id, days in _by_meter(options.files).items()}
     expect = lru_cache(maxsize=1)(partial(_expected, options, simulation, time_zone))
     checks = [partial(_check, expect, meter_id, *each) for meter_id, days in meters.items() for each in days]
-    found = in_order(checks, cores() if _size(options.files) >= _MANY_BYTES else 1)
+    paths = (path for days in meters.values() for _, own in days for path in own)
+    found = in_order(checks, cores() if _size(paths) >= _MANY_BYTES else 1)
     reports: list[Report] = []
     for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
         reports += check_meter(expect(meter_id), islice(found, len(days)), since_ns, until_ns, own_stops)
-    print(as_json(reports, time_zone) if options.json else as_text(reports, time_zone))
+    print(as_json(reports, time_zone) if options.json else printable_lines(as_text(reports, time_zone)))
     return 0 if all(not report.counts.total() for report in reports) else 1
 
 
@@ -121,11 +123,7 @@ def _expected(
 
 def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
     meters: dict[str, dict[date, list[Path]]] = {}
-    for path in {path.absolute(): path for path in paths}.values():
-        try:
-            meter_id, day = parse_file_name(path.name)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error}; give day files.") from None
+    for meter_id, day, path in named_day_files(paths):
         if _is_missing(path):
             raise ConfigError(
                 f"Cannot read {path}: No such file or directory; give day files such as /var/lib/pvsim/Meter_0-*.csv."

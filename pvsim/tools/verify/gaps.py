@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from pvsim.dayfile import SLOT_NS, local_day
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.meter import progress
-from pvsim.reading import END_NS, SECOND_NS
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.report import Gap, Report, Span
 

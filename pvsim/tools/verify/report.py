@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
+from itertools import groupby
 from typing import NamedTuple
 
 from pvsim.dayfile import file_name
+from pvsim.instants import SECOND_NS
 from pvsim.meter import progress
-from pvsim.reading import SECOND_NS, fixed_text
+from pvsim.texts import fixed_text
 
 KINDS = (
     "missing",
@@ -133,8 +135,13 @@ def _numbers(reports: Sequence[Report]) -> dict[str, int]:
 
 
 def as_text(reports: Sequence[Report], time_zone: tzinfo | None) -> str:
-    lines = [line for report in reports for line in _report_lines(report, time_zone)]
+    lines = list(_all_lines(reports, time_zone))
     lines.append(f"Total: {_summary(reports)}")
+    if any(report.counts["wrong_value"] or report.counts["wrong_pv"] for report in reports):
+        lines.append(
+            "Wrong values may be from before a change of seed, model or a key of it; if so, keep the simulation.ini of"
+            " that time, and name it with --simulation-file."
+        )
     if any(gap.may_be_stop for report in reports for gap in report.gaps):
         lines.append(
             f"A gap of more than {progress.RESTART_NS // SECOND_NS} s may be a time when the meter was told to stop;"
@@ -146,6 +153,17 @@ def as_text(reports: Sequence[Report], time_zone: tzinfo | None) -> str:
             " written in another one, name it with --timezone, or as timezone in simulation.ini."
         )
     return "\n".join(lines)
+
+
+def _all_lines(reports: Sequence[Report], time_zone: tzinfo | None) -> Iterator[str]:
+    """Of each day; days in a row without a file share one line."""
+    for (meter_id, is_given), group in groupby(reports, key=lambda report: (report.meter_id, bool(report.paths))):
+        own = list(group)
+        if is_given or len(own) == 1:
+            yield from (line for report in own for line in _report_lines(report, time_zone))
+        else:
+            first, last = (file_name(meter_id, report.day) for report in (own[0], own[-1]))
+            yield f"{first} to {last} (not given): {_summary(own)}"
 
 
 def _report_lines(report: Report, time_zone: tzinfo | None) -> Iterator[str]:

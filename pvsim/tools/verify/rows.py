@@ -7,9 +7,10 @@ from datetime import date
 from operator import ne
 
 from pvsim.dayfile import SLOT_NS, local_day
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.models.faults import Faulty
-from pvsim.reading import END_NS, SECOND_NS, decimal_text, fixed_text, power_text
 from pvsim.row import HEADER, parse_row, sum_w, with_points
+from pvsim.texts import decimal_text, fixed_text, power_text
 from pvsim.tools.verify.clean import clean_runs, line_time
 from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import runs

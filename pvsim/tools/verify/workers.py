@@ -30,7 +30,7 @@ def in_order(calls: Sequence[Callable[[], Result]], workers: int) -> Iterator[Re
             results: Iterator[Result] = pool.map(_call, range(len(calls)))  # type: ignore[arg-type]
             yield from results
         except BrokenProcessPool:
-            raise PvsimError("A process that was at work was killed; look for why in the kernel's log.") from None
+            raise PvsimError("A worker process was killed; the kernel's log says why.") from None
         finally:
             _work.clear()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from pvsim.errors import IdError
-from pvsim.reading import check_id
+from pvsim.ids import check_id
 from pvsim.row import HEADER
 
 COLUMNS = (*HEADER.split(","), "grid_power_w")
@@ -82,6 +82,8 @@ class Board:
         return Seen((name, *powers, f"{age_s:.1f}", spark(list(self._grids_w[name]))), age_s > STALE_S)
 
     def _summary(self, hidden: int) -> str:
+        if not self._lines:
+            return "no rows yet"
         values = [list(map(float, line.values)) for line in self._lines.values()]
         load_kw, pv_kw, grid_kw = (sum(each[at] for each in values) * by for at, by in ((1, 0.001), (2, 1), (4, 0.001)))
         parts = [f"{_meters(len(values))}: load {load_kw:,.3f} kW, PV {pv_kw:,.3f} kW, grid {grid_kw:,.3f} kW"]

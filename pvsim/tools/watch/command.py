@@ -12,32 +12,32 @@ from typing import Any
 from pvsim import config
 from pvsim.broker.subscription import Subscription
 from pvsim.errors import BrokerError
+from pvsim.ids import expand_ids
 from pvsim.pv.live import KEY
-from pvsim.reading import expand_ids
 from pvsim.tools.watch.board import COLUMNS, Board, Line, parse
 from pvsim.tools.watch.screen import screen
 
 _REDRAW_S, _RETRY_S, _SILENT_S = 0.5, 2.0, 5.0
-_NOTHING = "No row for {:.0f} s. Does a PV service of these meters run, with live = yes in its simulation.ini?"
+_NOTHING = "No row for {:.0f} s. Is a PV service of these meters running, with live = yes in its simulation.ini?"
 
 
 def add_parser(subparsers: Any) -> None:
     """The command line of `pvsim watch`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "watch",
-        help="see the rows as they become durable",
+        help="show the rows as they are written",
         description=(
-            "Show the newest row of each meter as its PV service writes it, from anywhere that reaches the broker, as a"
-            " table that refreshes, or as lines where stdout is no terminal. It takes nothing away from anybody."
+            "Show the newest row of each meter as its PV service writes it, wherever the broker can be reached, as a"
+            " table that refreshes, or as lines where stdout is no terminal. It takes no message from any queue."
             " Ctrl-C ends it."
         ),
     )
-    parser.add_argument("ids", nargs="*", metavar="ID", help="meters, ranges like Meter_0..9 too (default: all)")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="meters; Meter_0..9 stands for ten (default: all)")
     config.add_broker_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", dest="form", action="store_const", const=_csv, help="print lines of CSV")
     form.add_argument("--json", dest="form", action="store_const", const=_json, help="print a JSON object a line")
-    parser.add_argument("--rows", type=_count, metavar="N", help="end after so many rows (default: never)")
+    parser.add_argument("--rows", type=_count, metavar="N", help="end after so many rows (default: at Ctrl-C)")
     parser.set_defaults(func=run)
 
 

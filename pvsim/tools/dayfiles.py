@@ -1,0 +1,35 @@
+"""The day files that a command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from glob import glob, has_magic
+from pathlib import Path
+
+from pvsim.dayfile.name import parse_file_name
+from pvsim.errors import ConfigError
+
+
+def named_day_files(paths: Iterable[Path]) -> Iterator[tuple[str, date, Path]]:
+    """Meter, day and path of each file, each file once; ConfigError if a name is not that of a day file.
+
+    A pattern such as Meter_0-*.csv stands for what matches: before `sudo pvsim verify`, the shell of a user who may not
+    look into /var/lib/pvsim leaves it as it is.
+    """
+    named = {path.absolute(): path for each in paths for path in _matching(each)}
+    for path in named.values():
+        try:
+            meter_id, day = parse_file_name(path.name)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}; give day files.") from None
+        yield meter_id, day, path
+
+
+def _matching(path: Path) -> list[Path]:
+    if not has_magic(str(path)) or path.exists():
+        return [path]
+    found = sorted(glob(str(path)))  # noqa: PTH207 a Path's own takes no absolute pattern
+    if not found:
+        raise ConfigError(f"No file matches {path}; give day files.")
+    return list(map(Path, found))
