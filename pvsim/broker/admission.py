@@ -58,6 +58,7 @@ class Event(Enum):
     DECLARED = "it is declared"
     GROWN = "it has been there for a while"
     QUIET = "it has confirmed nothing for a while, for it was sent nothing"
+    UNMARKED = "it has no mark, and was sent nothing"
     LOST = "the connection is lost"
 
 
@@ -78,6 +79,7 @@ TRANSITIONS = {
     (State.PROVING, Event.EMPTY): State.STUCK,
     (State.PROVING, Event.RETURNED): State.ABSENT,
     (State.PROVING, Event.SILENT): State.STUCK,
+    (State.PROVING, Event.UNMARKED): State.NEW,
     (State.PROVING, Event.LOST): State.NEW,
     (State.WORKS, Event.REFUSED): State.FULL,
     (State.WORKS, Event.EMPTY): State.STUCK,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pvsim.broker.admission import EMPTY_REFUSALS, MAIN_FAILURES, Event, State
-from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNROUTABLE, Done
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNMARKED, UNROUTABLE, Done
 from pvsim.broker.queues import Queue
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 _RESET_AGAIN_S = 60.0
 _LOOK_EVERY = 16  # refusals in a row
 _TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
-_EVENTS = {CONFIRMED: Event.CONFIRMED, REPLACED: Event.CONFIRMED, UNROUTABLE: Event.RETURNED, SILENT: Event.SILENT}
+_EVENTS = {
+    CONFIRMED: Event.CONFIRMED,
+    REPLACED: Event.CONFIRMED,
+    UNMARKED: Event.UNMARKED,
+    UNROUTABLE: Event.RETURNED,
+    SILENT: Event.SILENT,
+}
 
 
 class Answers:

@@ -180,6 +180,14 @@ class Broker:
         else:
             self._side.prove(queue, ready)
 
+    def asks(self, queue: str) -> bool:
+        """Whether the message of this turn is to tell whose the queue is.
+
+        It is taken if the queue is another one than its meter has declared, and so is to be the first that such a queue
+        needs (REPLACED); or else it is not (UNMARKED).
+        """
+        return self._side.asks(queue)
+
     def mend(self, queue: str) -> str:
         """What a person can do about a queue that does not answer."""
         return self.admission.mend(queue)
@@ -228,6 +236,10 @@ class Broker:
     def give_back(self, tags: Sequence[int]) -> None:
         """These messages go back to their places in the queues."""
         self._consumer.give_back(tags)
+
+    def holds(self, queue: str) -> bool:
+        """Whether messages of a queue have come that are neither acknowledged nor given back."""
+        return self._consumer.holds(queue)
 
     def probe(self, queue: str, done: Callable[[str], None]) -> None:
         """Ask whether a queue answers a consumer, beside the main connection.

@@ -63,6 +63,10 @@ class Consumer:
         """Whether the broker has answered that it delivers the messages of a queue."""
         return queue in self._tags and queue not in self._asked
 
+    def holds(self, queue: str) -> bool:
+        """Whether messages of a queue have come that are not settled."""
+        return self._unsettled.holds(queue)
+
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last has come. What is given back then keeps its order."""
         if tag := self._tags.pop(queue, None):
@@ -125,5 +129,5 @@ class Consumer:
 
     def _on_message(self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._broker.counts.received_bytes += len(body)
-        self._unsettled.add(method.delivery_tag)
+        self._unsettled.add(method.delivery_tag, queue)
         self._broker.owner.on_delivery(Delivery(queue, method.delivery_tag, body, properties))

@@ -3,7 +3,8 @@
 To a meter, a queue that is there looks like the one that it has declared. If a broker was set up anew meanwhile, and a
 PV service has declared the queue since, what the meter had confirmed is gone, and nothing tells. So whoever declares a
 queue and is no meter binds it to the exchange MARKS, too, with its own name as the key. Where that exchange exists, the
-first message of a meter on a connection, or after a while, goes through it, mandatory: returned, there is no mark.
+first message of a meter on a connection, or after a while, goes through it, mandatory: returned, there is no mark. So
+that message is the oldest which a queue needs that is another one: what comes after it is in order, either way.
 Where it does not exist, which is so with most brokers, nothing of this costs anything.
 
 A mark stays for a minute after its meter has found it: another host may publish the same meter.
@@ -11,17 +12,22 @@ A mark stays for a minute after its meter has found it: another host may publish
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pvsim.broker.queues import Ask, Queue
+from pvsim.broker.trouble import refusal
 
 if TYPE_CHECKING:
     from pvsim.broker.connection import Broker
 
+log = logging.getLogger("pvsim.broker")
+
 MARKS = "pvsim.declared"
+NOT_TOLD = "Queues that others have declared are not told from our own: %s"
 Call = Callable[[Any, Callable[[Any], None]], object]
 _LOOK_S, _STAYS_S, _HEEDED_S = 15.0, 60.0, 120.0
 
@@ -35,11 +41,14 @@ class Marks:
         self._exist = False
         self._looked_s = 0.0
         self._heeded_s: dict[str, float] = {}
+        self._none: set[str] = set()  # queues without one, as their next messages need not ask again
+        self._is_denied = False
 
     def clear(self) -> None:
         """The connection is lost."""
-        self._exist = False
+        self._exist = self._is_denied = False
         self._heeded_s.clear()
+        self._none.clear()
 
     def begin(self, ready: Callable[[], None]) -> None:
         """Connected: nothing is sent before it is known whether there are any."""
@@ -51,7 +60,7 @@ class Marks:
     def _look(self, done: Callable[[], None]) -> None:
 
         def on_looked(exist: bool) -> None:
-            self._exist = exist
+            self._exist = exist and not self._is_denied
             done()
 
         self._looked_s = time.monotonic()
@@ -67,8 +76,21 @@ class Marks:
 
     def exchange(self, queue: str) -> str:
         """What the next first message of a queue is to go through."""
+        if queue in self._none:
+            self._none.discard(queue)
+            return ""
         is_heeded = time.monotonic() - self._heeded_s.get(queue, -_HEEDED_S) < _HEEDED_S
         return MARKS if self._exist and not is_heeded else ""
+
+    def note_none(self, queue: str) -> None:
+        """A queue has no mark: its next message goes straight to it."""
+        self._none.add(queue)
+
+    def do_without(self, reason: Exception) -> None:
+        """Messages may not go through the exchange, or it is gone: then none is asked for on this connection."""
+        if not self._is_denied:
+            log.warning(NOT_TOLD, refusal(reason, self._broker.settings))
+        self._exist, self._is_denied = False, True
 
     def heed(self, queue: str) -> None:
         """Its meter has found the mark of a queue."""

@@ -22,11 +22,15 @@ class Unsettled:
     """
 
     def __init__(self) -> None:
-        self._tags: dict[int, None] = {}
+        self._tags: dict[int, str] = {}
 
-    def add(self, tag: int) -> None:
+    def add(self, tag: int, queue: str = "") -> None:
         """A message is delivered."""
-        self._tags[tag] = None
+        self._tags[tag] = queue
+
+    def holds(self, queue: str) -> bool:
+        """Whether a message of a queue is among them."""
+        return queue in self._tags.values()
 
     def settle(self, tags: Iterable[int]) -> Settled:
         """These, which were added and not settled since, are done with."""

@@ -21,9 +21,9 @@ import pika.exceptions as errors
 from pvsim.broker import pika_private
 from pvsim.broker.admission import Event, State
 from pvsim.broker.ledger import Entry, Kind
-from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, UNROUTABLE, Done
+from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, UNMARKED, UNROUTABLE, Done
 from pvsim.broker.transport import connection_parameters
-from pvsim.broker.trouble import blocked_reason, explain, refusal
+from pvsim.broker.trouble import ACCESS_REFUSED, NOT_FOUND, blocked_reason, explain, refusal
 from pvsim.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
@@ -41,12 +41,11 @@ NO_SECOND = "No second connection to the broker, so one queue that does not answ
 class Lane:
     """A channel of the side connection, in confirm mode, and the one message that is on its way over it."""
 
-    __slots__ = ("body", "channel", "done", "entry", "exchange", "is_returned", "properties", "queue")
+    __slots__ = ("channel", "done", "entry", "exchange", "is_returned", "queue")
 
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self.queue = self.exchange = ""
-        self.body, self.properties = b"", None
         self.done: Done | None = None  # whoever still waits for the answer
         self.entry: Entry | None = None
         self.is_returned = False
@@ -97,6 +96,10 @@ class Side:
         self._probes.append(Probe(queue, done))
         self._next()
 
+    def asks(self, queue: str) -> bool:
+        """Whether it is this queue's turn to be sent a message that tells whose it is (see marks.py)."""
+        return queue in self._reserved and bool(self._reserved[queue].exchange)
+
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> bool:
         """Publish, if it is this queue's turn."""
         lane = self._reserved.pop(queue, None)
@@ -104,16 +107,12 @@ class Side:
             return False
         now_s = time.monotonic()
         self._broker.admission.note(queue, Event.TRIED, now_s)
-        lane.queue, lane.body, lane.properties, lane.done = queue, body, properties, done
-        lane.exchange = self._broker.marks.exchange(queue)
+        lane.queue, lane.done = queue, done
         lane.entry = self._broker.ledger.open(Kind.PUBLISH, queue, now_s, partial(self._on_late, lane))
-        self._send(lane)
-        return True
-
-    def _send(self, lane: Lane) -> None:
         lane.is_returned = False
-        self._broker.counts.published_bytes += len(lane.body)
-        lane.channel.basic_publish(lane.exchange, lane.queue, lane.body, lane.properties, mandatory=True)
+        self._broker.counts.published_bytes += len(body)
+        lane.channel.basic_publish(lane.exchange, queue, body, properties, mandatory=True)
+        return True
 
     def tick(self, now_s: float) -> None:
         """Called every second."""
@@ -173,6 +172,7 @@ class Side:
 
     def _reserve(self, lane: Lane) -> None:
         queue, ready = (self._first or self._again).popleft()
+        lane.exchange = self._broker.marks.exchange(queue)
         self._reserved[queue] = lane
         ready()
         if self._reserved.pop(queue, None):  # there was nothing to be sent
@@ -205,9 +205,10 @@ class Side:
         if not isinstance(frame.method, pika.spec.Basic.Ack):
             lane.channel.close()  # a channel remembers whom it has asked: the next try is to ask anew
             self._finish(lane, REFUSED)
-        elif lane.exchange and lane.is_returned:  # there is no mark
-            lane.exchange = ""
-            self._send(lane)
+        elif lane.exchange and lane.is_returned:
+            self._idle.append(lane)
+            self._broker.marks.note_none(lane.queue)
+            self._finish(lane, UNMARKED)
         else:
             self._idle.append(lane)
             confirmed = REPLACED if lane.exchange else CONFIRMED
@@ -231,6 +232,9 @@ class Side:
             return  # the connection is lost
         self._lanes.discard(lane)
         self._broker.later(0, self._next)
+        if lane.exchange and reason.reply_code in (ACCESS_REFUSED, NOT_FOUND):
+            self._broker.marks.do_without(reason)
+            self._finish(lane, UNMARKED)
         if lane.entry:
             self._broker.ledger.close(lane.entry, time.monotonic())
             lane.entry = None

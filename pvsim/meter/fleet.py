@@ -15,9 +15,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, REFUSED, REPLACED, TOO_LARGE, UNROUTABLE, Queue, back_off
+from pvsim.broker import CONFIRMED, OTHER_ARGUMENTS, REFUSED, REPLACED, TOO_LARGE, UNMARKED, UNROUTABLE, Queue, back_off
 from pvsim.config import MeterSettings
 from pvsim.instants import END_NS
 from pvsim.meter.pacing import FEW, Linger, Message, Pacer, composer
@@ -60,11 +60,21 @@ class Link(Protocol):
     def prove(self, queue: str, ready: Callable[[], None]) -> None:
         """Call `ready` when it is the turn of one that has not: a message may be published then."""
 
+    def asks(self, queue: str) -> bool:
+        """Whether the message of this turn tells whose the queue is: it is taken by another one than ours alone."""
+
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, and tell `done` how it ended."""
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call after a while, if this connection still stands then."""
+
+
+class Batch(NamedTuple):
+    """Some instants, and all that there is to send for them."""
+
+    instants: range
+    messages: list[Message]
 
 
 class Meter:
@@ -220,10 +230,21 @@ class Fleet:
                 self._link.prove(meter.meter_id, partial(self._send_first, meter))
 
     def _send_first(self, meter: Meter) -> None:
-        if self._link.can_publish and self._unconfirmed < UNCONFIRMED_READINGS:
-            self._send(meter)
-        else:
+        if not self._link.can_publish or self._unconfirmed >= UNCONFIRMED_READINGS:
             self._ready.append(meter)
+        elif self._link.asks(meter.meter_id) and (first := self._first_of_another_queue(meter)).messages:
+            meter.track.sending(first.instants[-1])
+            self._publish(meter, first.messages[0], first)
+        else:
+            self._send(meter)
+
+    def _first_of_another_queue(self, meter: Meter) -> Batch:
+        """What is to be sent first if this queue is not the one that was declared, and is not sent if it is."""
+        track = meter.track.without_queue()
+        if meter.backlog_ns is not None:
+            track.skip_to(self.due_ns - meter.backlog_ns - 1)
+        instants = track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
+        return Batch(instants, meter.messages(instants, meter.batch) if instants else [])
 
     def _has_room(self) -> bool:
         return self._unconfirmed < UNCONFIRMED_READINGS and self._under_way < UNCONFIRMED_MESSAGES
@@ -253,11 +274,11 @@ class Fleet:
         meter.track.confirm(meter.instants[-1])
         self._link.later(0, partial(self._try_again, meter))
 
-    def _publish(self, meter: Meter, message: Message) -> None:
+    def _publish(self, meter: Meter, message: Message, first: Batch | None = None) -> None:
         slots = 1 if self._link.works(meter.meter_id) else 0  # one that may not answer takes no room from the others
         self._unconfirmed += message.readings
         self._under_way += slots
-        answer = partial(self._on_answer, meter, message, slots)
+        answer = partial(self._on_answer, meter, message, slots, first)
         self._link.publish(meter.meter_id, message.body, message.content_type, answer)
 
     def _skip_old(self, meter: Meter) -> None:
@@ -268,13 +289,15 @@ class Fleet:
             log.info("%s skips the readings that are older than its backlog allows.", meter.meter_id)
             meter.track.skip_to(oldest_ns - 1)
 
-    def _on_answer(self, meter: Meter, message: Message, slots: int, outcome: str) -> None:
+    def _on_answer(self, meter: Meter, message: Message, slots: int, first: Batch | None, outcome: str) -> None:
         self._unconfirmed -= message.readings
         self._under_way -= slots
         if outcome == CONFIRMED:
             self._on_confirmed(meter, message)
         elif outcome == REPLACED:
-            self._on_replaced(meter)
+            self._on_replaced(meter, message, first)
+        elif outcome == UNMARKED:
+            self._ready.append(meter)
         elif outcome == UNROUTABLE:
             self._on_queue_gone(meter)
         elif outcome == TOO_LARGE:
@@ -339,13 +362,9 @@ class Fleet:
         log.warning("The queue %s is gone: all readings since it was declared are sent again.", meter.meter_id)
         meter.track.queue_lost()
         meter.unsent = []
-        if meter.failures:  # it is gone again and again
-            self._send_later(meter, self._declare)
-        else:
-            meter.failures = 1
-            self._declare(meter)
+        self._send_later(meter, self._declare)  # its consumer is to hear of it before (see Intake)
 
-    def _on_replaced(self, meter: Meter) -> None:
+    def _on_replaced(self, meter: Meter, message: Message, first: Batch | None) -> None:
         """The queue is not the one that this meter has declared: that one is gone, with all that it held."""
         if meter.track.settled_ns > meter.track.declared_ns:
             log.warning(
@@ -353,7 +372,11 @@ class Fleet:
             )
         meter.track.queue_lost()
         meter.unsent = []
-        self._ready.append(meter)
+        if first:
+            meter.instants, meter.unsent = first
+            self._on_confirmed(meter, message)
+        else:
+            self._ready.append(meter)
 
     def _look(self, meter: Meter) -> None:
         meter.is_busy = True

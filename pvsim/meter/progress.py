@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
@@ -99,6 +100,12 @@ class Track:
     def queue_lost(self) -> None:
         """The queue is gone, and all that it held with it."""
         self._rewind(self.declared_ns)
+
+    def without_queue(self) -> Track:
+        """What this one would be if the queue were gone."""
+        track = copy(self)
+        track.queue_lost()
+        return track
 
     def skip_to(self, instant_ns: int) -> None:
         """Readings up to `instant_ns` are not wanted."""

@@ -172,6 +172,8 @@ class Intake:
             self._ask(source)
 
     # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
+    # And where a queue is declared again before a consumer was told that it was deleted, the broker (3.10) moves the
+    # consumer by itself, and then drops what it should deliver: it says that it has the consumer, and nothing comes.
 
     def _look_for_lost_consumers(self) -> None:
         """Each queue has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
@@ -182,6 +184,7 @@ class Intake:
             source.is_quiet = True
 
     def _on_quiet_looked(self, source: Source, queue: Queue | None) -> None:
-        source.misses = 0 if queue and queue.consumers else source.misses + 1
+        is_kept = source.phase is Phase.CONSUMED and queue and queue.messages and not self._broker.holds(source.queue)
+        source.misses = 0 if queue and queue.consumers and not is_kept else source.misses + 1
         if source.misses > 1:
             self._broker.reset(f"the queue {source.queue} has lost its consumer")

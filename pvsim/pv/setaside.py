@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
-from pvsim.broker import CONFIRMED, UNROUTABLE, Broker, Delivery, Queue, rejected_arguments
+from pvsim.broker import CONFIRMED, UNROUTABLE, YOUNG_S, Broker, Delivery, Queue, rejected_arguments
 from pvsim.foreign import foreign
 from pvsim.ids import REJECTED
 
@@ -185,11 +185,14 @@ class SetAside:
 
     def _on_looked(self, place: Place, queue: Queue | None) -> None:
         if queue:
-            self._on_ready(place, queue)
+            self._on_ready(place)
         else:
             arguments = rejected_arguments(self._broker.settings)
-            self._broker.declare(place.queue, arguments, partial(self._on_ready, place))
+            self._broker.declare(place.queue, arguments, partial(self._on_declared, place))
 
-    def _on_ready(self, place: Place, _queue: Queue) -> None:
+    def _on_declared(self, place: Place, _queue: Queue) -> None:
+        self._broker.later(YOUNG_S, partial(self._on_ready, place))
+
+    def _on_ready(self, place: Place) -> None:
         place.phase = Phase.READY
         self._send()

@@ -17,7 +17,7 @@ import pytest
 from pvsim.tools.node import Node
 from tests.broker import shell
 from tests.broker.certificates import Authority, Span
-from tests.broker.conftest import Service, Services, wait_until
+from tests.broker.conftest import Service, Services, wait_for_queue, wait_until
 
 PASSWORD = "ge#heim 3.1415"
 # Their names, and what they may configure, write and read.
@@ -25,6 +25,7 @@ USERS = [
     ("pvsim", ".*", ".*", ".*"),
     ("mute", ".*", "^$", ".*"),
     ("deaf", ".*", ".*", "^Free"),
+    ("plain", ".*", "^(amq.default|Plain)$", ".*"),
     ("poor", "^$", "^$", "^$"),
 ]
 
@@ -112,7 +113,6 @@ FAILING = [
         "No permission at the broker at {address}: access to exchange 'amq.default' in vhost '/' refused for user"
         " 'mute'; look at rabbitmqctl list_permissions -p /.",
         id="no permission to publish",
-        marks=pytest.mark.xfail(strict=False, reason="a first message that is refused is told as a queue's trouble"),
     ),
     pytest.param(
         f"{TLS}username = pvsim\nca_file = {{directory}}/other.ca.pem\n",
@@ -301,6 +301,28 @@ def test_no_permission_to_consume(world: World, services: Services, told: Told) 
     assert times == [times[0] + number for number in range(len(times))]
     wait_until(lambda: "waiting" not in told.status, 5, "a status without trouble")
     assert PASSWORD not in services.all_output()
+
+
+@pytest.mark.parametrize("user", ["plain", "mute"])
+def test_no_permission_to_publish_where_queues_are_marked(world: World, services: Services, user: str) -> None:
+    """Who may not ask whose a queue is does without, and says so; who may publish nothing is told of that."""
+    configure(services, f"{PLAIN}username = pvsim\n", **of(world))
+    pv = services.start("pvsim.pv", "-conf", "broker.ini", "-ids", "Plain")  # it leaves a mark
+    wait_for_queue(world.node, "Plain")
+    wait_until(
+        lambda: "pvsim.declared\tPlain" in world.node.ctl("list_bindings", "source_name", "routing_key"), 20, "it"
+    )
+    configure(services, f"{PLAIN}username = {user}\n", **of(world))
+    meter = services.start("pvsim.meter", "-conf", "broker.ini", "-ids", "Plain")
+    told = "Queues that others have declared are not told from our own: access to exchange 'pvsim.declared'"
+    wait_until(lambda: told in plain(meter.output), 20, f"a word: {meter.output}")
+    if user == "plain":
+        services.wait_for_rows("Plain", 3)
+        assert plain(meter.output).count(told) == meter.output.count("Connected to") == 1
+    else:
+        refused = "access to exchange 'amq.default' in vhost '/' refused for user 'mute'"
+        wait_until(lambda: refused in plain(meter.output), 20, f"a word: {meter.output}")
+    assert pv.is_running
 
 
 def test_mended_while_it_runs(world: World, services: Services) -> None:

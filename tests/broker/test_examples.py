@@ -85,6 +85,7 @@ def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], services: Ser
     conf.write_text(f"listener {own} 127.0.0.1\nallow_anonymous true\nuser root\n{text}")
     with Nest("pvsim-mosquitto-") as nest:
         nest.spawn(["/usr/sbin/mosquitto", "-c", str(conf)], dict(os.environ), services.directory / "mosquitto.log")
+        wait_until(lambda: listens(own), 20, "mosquitto to listen")
         services.meter(node)
         services.pv(node, "-ids", "Meter_0")
         wait_until(lambda: listens(own), 60, "mosquitto")

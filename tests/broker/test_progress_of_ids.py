@@ -30,9 +30,6 @@ def rows_of_instants(services: Services, meter_id: str) -> Counter[float]:
     return Counter(float(row[1]) for row in rows)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a queue that was deleted under its consumer is not always consumed again in time"
-)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("text", ["seed = 1", "model = household", "fault_offset_w = 7 in 100% of 1"])
 def test_settings_that_change(node: Node, services: Services, text: str, number: signal.Signals) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvsim.broker import CONFIRMED, REFUSED, SILENT, TOO_LARGE, UNROUTABLE, Queue
+from pvsim.broker import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNMARKED, UNROUTABLE, Queue
 from pvsim.config import MeterSettings
 from pvsim.errors import NotAReading
 from pvsim.meter import fleet
@@ -54,11 +54,15 @@ class World:
             batch=batch, interval_ns=interval_ns, backlog_ns=backlog_ns, linger_ns=linger_ns, faults=faults
         )
         self.received: dict[str, set[int]] = {meter_id: set() for meter_id in ids}
+        self.order: dict[str, list[int]] = {}  # of what was received at the last look
         self.rubbish: dict[str, set[bytes]] = {meter_id: set() for meter_id in ids}
         self.messages: list[int] = []
         self.queues: dict[str, list[tuple[int, bytes]]] = {}  # (when confirmed, body)
         self.dead: set[str] = set()  # queues that do not answer (for now), and what is sent to them waits
-        self.unanswered: list[tuple[str, bytes, Callable[[str], None]]] = []
+        self.unanswered: list[tuple[str, bytes, Callable[[str], None], bool]] = []
+        self.marked: set[str] = set()  # queues that somebody who is no meter has declared
+        self._needs_no_question: set[str] = set()
+        self._asking = ""
         self.blocked = False
         self.most_bytes = 10**9
         self.proven: set[str] = set()
@@ -104,29 +108,43 @@ class World:
 
     def prove(self, queue: str, ready: Callable[[], None]) -> None:
         """Its turn comes later."""
-        self._under_way.append(ready)
+
+        def turn() -> None:
+            self._asking = queue if self.marked and queue not in self._needs_no_question else ""
+            ready()
+            self._asking = ""
+
+        self._under_way.append(turn)
+
+    def asks(self, queue: str) -> bool:
+        """Whether a message tells whose the queue is."""
+        return queue == self._asking
 
     def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
         """Publish, answered later."""
         assert self.can_publish
         self.messages.append(body.count(b"\n") + 1)
-        self._under_way.append(partial(self._arrive, queue, body, done))
+        self._under_way.append(partial(self._arrive, queue, body, done, self.asks(queue)))
         self.most_under_way = max(self.most_under_way, sum(isinstance(call, partial) for call in self._under_way))
 
-    def _arrive(self, queue: str, body: bytes, done: Callable[[str], None]) -> None:
+    def _arrive(self, queue: str, body: bytes, done: Callable[[str], None], asks: bool) -> None:
         if len(body) > self.most_bytes:
             done(TOO_LARGE)
+        elif asks and queue not in self.marked:
+            self._needs_no_question.add(queue)
+            done(UNMARKED)
         elif queue not in self.queues:
             self.proven.discard(queue)
             done(UNROUTABLE)
         elif queue in self.dead:
-            self.unanswered.append((queue, body, done))
+            self.unanswered.append((queue, body, done, asks))
         elif self.is_full:
             done(REFUSED)
         else:
             self.queues[queue].append((self.now_ns, body))
             self.proven.add(queue)
-            done(CONFIRMED)
+            self._needs_no_question.add(queue)
+            done(REPLACED if asks else CONFIRMED)
 
     # what happens to it
 
@@ -183,13 +201,13 @@ class World:
         """All queues answer: what waits for them arrives, and is answered if its patience has not ended."""
         self.dead.clear()
         unanswered, self.unanswered = self.unanswered, []
-        for queue, body, done in unanswered:
-            self._arrive(queue, body, done)
+        for waiting in unanswered:
+            self._arrive(*waiting)
 
     def patience_ends(self) -> None:
         """What has had no answer is told to be silent."""
-        for index, (queue, body, done) in enumerate(self.unanswered):
-            self.unanswered[index] = (queue, body, lambda _: None)
+        for index, (queue, body, done, asks) in enumerate(self.unanswered):
+            self.unanswered[index] = (queue, body, lambda _: None, asks)
             self.proven.discard(queue)
             done(SILENT)
 
@@ -197,10 +215,14 @@ class World:
         """The connection is lost, with what was under way: some of it arrived, its answers did not."""
         self.is_connected = False
         for call in self._under_way[: len(self._under_way) // 2]:
-            if isinstance(call, partial) and call.args[0] in self.queues and not self.is_full:
-                self.queues[call.args[0]].append((self.now_ns, call.args[1]))
+            if not isinstance(call, partial):
+                continue
+            queue, body, _, asks = call.args
+            if queue in self.queues and not self.is_full and (queue in self.marked or not asks):
+                self.queues[queue].append((self.now_ns, body))
         self._under_way, self._timers, self.unanswered = [], [], []
         self.proven.clear()
+        self._needs_no_question.clear()
         self.blocked = False
         self.fleet.down()
 
@@ -225,12 +247,21 @@ class World:
         """A queue is deleted, with all that nobody has consumed."""
         self.queues.pop("M_0", None)
 
+    def set_up_anew(self) -> None:
+        """A broker without anything, and a PV service that is there first."""
+        self.down()
+        self.queues["M_0"] = []
+        self.marked.add("M_0")
+
     def consume(self) -> None:
         """The PV service takes what is there."""
+        self.order = {queue: [] for queue in self.queues}
         for queue, messages in self.queues.items():
             for _, body in messages:
                 try:
-                    self.received[queue] |= {reading.time_ns for reading in decode(body, queue)}
+                    times_ns = [reading.time_ns for reading in decode(body, queue)]
+                    self.received[queue] |= {*times_ns}
+                    self.order[queue] += times_ns
                 except NotAReading:
                     self.rubbish[queue].add(body)
             messages.clear()
@@ -301,6 +332,7 @@ EVENTS = [
     "answer",
     "broker_forgets",
     "queue_goes",
+    "set_up_anew",
     "consume",
     "crash",
     "restart",
@@ -315,6 +347,19 @@ EVENTS = [
     "patience_ends",
 ]
 events = st.lists(st.sampled_from(EVENTS) | st.floats(0.1, 40), min_size=5, max_size=60)
+
+
+def test_rows_of_another_queue_are_in_order() -> None:
+    """What the queue that was lost had held comes first, and then what is new; that of other meters just goes on."""
+    world = World(batch=3)
+    world.happen("up", "live", "live", "live", "consume", 10.0, "answer", "consume")
+    world.happen("set_up_anew", "up", "answer", 4.0)
+    confirmed = world.fleet.confirmed
+    world.calm_down(0)
+    for meter_id in IDS:
+        assert world.received[meter_id] == set(range(START + SECOND, world.now_ns + 1, SECOND))
+    assert world.order["M_0"] == [*range(START + SECOND, world.now_ns + 1, SECOND)]
+    assert world.fleet.confirmed > confirmed
 
 
 @settings(max_examples=300, deadline=None)
@@ -457,8 +502,8 @@ def test_a_full_queue_stops_only_its_meter() -> None:
     world.answer()
     arrive = world._arrive
 
-    def refuse(queue: str, body: bytes, done: Callable[[str], None]) -> None:
-        done(REFUSED) if queue == "M_1" and full else arrive(queue, body, done)
+    def refuse(queue: str, body: bytes, done: Callable[[str], None], asks: bool) -> None:
+        done(REFUSED) if queue == "M_1" and full else arrive(queue, body, done, asks)
 
     full = True
     world._arrive = refuse  # type: ignore[method-assign]
