@@ -27,6 +27,7 @@ _ADVICE = {
     errno.ENOTDIR: "name a directory",
     errno.EISDIR: "move that directory away",
     errno.EINVAL: "move it away",
+    errno.EBUSY: "find out who does that, and use a directory that nobody else writes",
     errno.ELOOP: "it is a symbolic link, which is not followed: put a file in its place",
     errno.EMFILE: "raise LimitNOFILE (ulimit -n), or run fewer meters in one process",
 }
@@ -92,6 +93,9 @@ def sync_directory(path: Path) -> None:
 # can be: it keeps two writers that begin at the same moment apart. Where a file system has no leases, it decides.
 
 
+_TRIES = 100  # somebody who replaces a file again and again holds nobody up with that
+
+
 class Held(Exception):  # noqa: N818 - it reads as what it says
     """Another process writes the file."""
 
@@ -101,13 +105,14 @@ def open_alone(path: Path, mode: int, append: bool = False) -> int:
 
     Held if another process does; OSError if it cannot be opened, also where a link or something else stands there.
     """
-    while True:
+    for _ in range(_TRIES):
         fd = _open_free(path, mode, os.O_APPEND if append else 0)
         status = status_of(path)
         if fd >= 0 and status and os.path.samestat(status, os.fstat(fd)):
             return fd
         if fd >= 0:
             os.close(fd)
+    raise OSError(errno.EBUSY, "it is replaced again and again", str(path))
 
 
 def _open_free(path: Path, mode: int, append: int) -> int:

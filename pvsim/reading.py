@@ -207,7 +207,15 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two values under one key are two readings, and nobody can know which was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NotAReading("a key that stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def _reading(value: Any, queue: str) -> Reading:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pika
 
 from pvsim.broker import tls
-from pvsim.broker.admission import Admission
+from pvsim.broker.admission import Admission, State
 from pvsim.broker.answers import Answers
 from pvsim.broker.consuming import Consumer, Delivery
 from pvsim.broker.counts import Counts
@@ -171,11 +171,14 @@ class Broker:
 
     def works(self, queue: str) -> bool:
         """Whether a queue has answered, so that messages can be sent to it as fast as they come."""
-        return self.admission.works(queue) or self._side.is_refused
+        return self.admission.works(queue) or (self._side.is_refused and self.admission.state(queue) is not State.YOUNG)
 
     def prove(self, queue: str, ready: Callable[[], None]) -> None:
         """Call `ready` when it is the turn of a queue that does not work (yet): one message may be published then."""
-        self._side.prove(queue, ready)
+        if wait_s := self.admission.grow(queue, time.monotonic()):
+            self.later(wait_s, partial(self.prove, queue, ready))
+        else:
+            self._side.prove(queue, ready)
 
     def mend(self, queue: str) -> str:
         """What a person can do about a queue that does not answer."""

@@ -69,6 +69,10 @@ class Look(NamedTuple):
     def kind(self) -> Kind:
         return Kind.LOOK
 
+    @property
+    def event(self) -> Event:
+        return Event.FOUND
+
     def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
         channel.queue_declare(self.queue, passive=True, callback=answered)
 
@@ -90,6 +94,10 @@ class Declare(NamedTuple):
     def kind(self) -> Kind:
         return Kind.DECLARE
 
+    @property
+    def event(self) -> Event:
+        return Event.DECLARED
+
     def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
         channel.queue_declare(self.queue, durable=True, arguments=self.arguments, callback=answered)
 
@@ -110,6 +118,10 @@ class Ask(NamedTuple):
     @property
     def kind(self) -> Kind:
         return Kind.DECLARE
+
+    @property
+    def event(self) -> None:
+        """It says nothing of the queue."""
 
     def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
         self.call(channel, answered)
@@ -158,16 +170,22 @@ class Queues:
 
     def on_answer(self, request: Request, answer: Any) -> None:
         """The broker has done what was asked."""
-        admission = self.broker.admission
-        if admission.state(request.queue) is State.DENIED:
-            admission.note(request.queue, Event.DECLARED, time.monotonic())
-            if not admission.has_denied:
-                log.info("All queues can be used again.")
+        if request.event:
+            self._note(request.queue, request.event)
         request.succeed(answer)
+
+    def _note(self, queue: str, event: Event) -> None:
+        admission = self.broker.admission
+        was_denied = admission.state(queue) is State.DENIED
+        admission.note(queue, event, time.monotonic())
+        if was_denied and not admission.has_denied:
+            log.info("All queues can be used again.")
 
     def on_refusal(self, request: Request, reason: Exception) -> None:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
         code, text = getattr(reason, "reply_code", 0), foreign(getattr(reason, "reply_text", reason))
+        if isinstance(request, Look) and code == NOT_FOUND:
+            self._note(request.queue, Event.MISSING)
         if isinstance(request, Declare) and code == PRECONDITION_FAILED:
             self._requests.appendleft(Look(request.queue, partial(self._on_conflict, request, reason)))
         elif not request.fail(code, text):

@@ -15,8 +15,8 @@ from pvsim.config.values import LocalClock
 from pvsim.errors import ConfigError
 from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read
-from pvsim.profiles.head import UTC
 from pvsim.profiles.series import MOST_MILLIWATTS
+from pvsim.profiles.told import UTC
 
 log = logging.getLogger(__name__)
 

@@ -28,6 +28,7 @@ _SUMMER = (
 )
 MEAN_WINTER = 0.45
 _MUNICH_K = 9.55  # half of what its months differ
+_COLD, _HEATERS = 0.07, 0.13
 ALWAYS_ON_PERCENT = 32  # of the mean: standby and cooling, which ask for nobody
 
 
@@ -96,6 +97,16 @@ def winter_on(day: int, monthly_c: tuple[float, ...]) -> float:
     """
     colder = (sum(monthly_c) / len(monthly_c) - on_day(monthly_c, day % YEAR_DAYS)) / _MUNICH_K
     return MEAN_WINTER + 0.68 * max(-1.0, min(1.0, colder))
+
+
+def much_on(warmth: float, winter: float) -> float:
+    """How much more is used on a day since it is cold, and in cold spells of winter by what else heats.
+
+    So the evenings of a cold spell are the peaks of a grid. `warmth`: how warm it is for its time of the year, in
+    standard deviations; `winter`: as by `winter_on`.
+    """
+    cold = max(-2.5, min(2.5, -warmth))
+    return 1 + _COLD * cold + _HEATERS * max(0.0, winter) * max(0.0, cold - 1) ** 2
 
 
 def activity(kind: int, winter: float, hour: float) -> float:

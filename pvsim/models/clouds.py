@@ -28,24 +28,24 @@ AREA_M = 3000.0
 _DEGREE_M = 111_195.0
 
 # Steps from one node of a layer to its next, and its standard deviation.
-PATTERN = ((1024, 0.60), (256, 0.50), (64, 0.38), (16, 0.36), (4, 0.12))
-WEATHER = Rhythm(memory_h=27.0, shortest_h=3.0, longest_h=30 * 24.0)
+PATTERN = ((1024, 0.65), (256, 0.43), (64, 0.25), (16, 0.33), (4, 0.12))
+WEATHER = Rhythm(memory_h=25.0, shortest_h=3.0, longest_h=30 * 24.0)
 _HAZY = Rhythm(memory_h=60.0, shortest_h=24.0, longest_h=30 * 24.0)
 _WEATHER_STEPS = 1800 // STEP_S
-COVER_SWING = 1.5  # standard deviation of the cover
+COVER_SWING = 1.2  # standard deviation of the cover
 
 # The index by depth: how far the pattern is below the cover. From blue sky to the bright edge of a cloud and beneath
 # it. Calibrated with the 50 sensors of HOPE at Melpitz on 2013-09-08, which tests/bench/models.py repeats.
-_DEPTHS = (-1.8, -0.9, -0.5, -0.1, 0.0, 0.12, 0.5, 1.2, 2.2, 3.6)
-_INDICES = (1.0, 1.02, 1.155, 1.32, 1.48, 0.90, 0.73, 0.52, 0.28, 0.07)
+_DEPTHS = (-1.8, -1.0, -0.78, -0.15, 0.0, 0.1, 0.7, 1.25, 2.3, 3.3, 5.5)
+_INDICES = (1.0, 1.02, 1.165, 1.32, 1.46, 0.91, 0.62, 0.5, 0.26, 0.14, 0.05)
 _SLOPES = tuple((high - low) / (right - left) for (low, high), (left, right) in zip(
     pairwise(_INDICES), pairwise(_DEPTHS), strict=True))  # fmt: skip
 _BRIGHTEST = 1.15  # how much clearer than its turbidity the sky of a place can be
-HAZE = 0.04  # how much the air, apart from clouds, takes away at most
+HAZE = 0.06  # how much the air, apart from clouds, takes away at most
 
 # The mean index, and the mean cover that gives it. Computed by tests/bench/models.py; a unit test holds it.
-MEAN_INDICES = (0.069, 0.078, 0.157, 0.263, 0.379, 0.518, 0.665, 0.795, 0.891, 0.948, 0.975, 0.983)
-MEAN_COVERS = (8.0, 6.0, 4.0, 3.0, 2.25, 1.5, 0.75, 0.0, -0.75, -1.5, -2.25, -3.0)
+MEAN_INDICES = (0.049, 0.064, 0.145, 0.244, 0.359, 0.509, 0.677, 0.827, 0.929, 0.975, 0.984)
+MEAN_COVERS = (8.0, 6.0, 4.0, 3.0, 2.25, 1.5, 0.75, 0.0, -0.75, -1.5, -2.25)
 
 MUNICH_SKY = (0.636, 0.659, 0.678, 0.685, 0.682, 0.681, 0.715, 0.73, 0.709, 0.647, 0.603, 0.602)
 

@@ -18,6 +18,7 @@ from pvsim.models.appliances import (
     SHORTEST,
     Appliance,
     mean_wishes,
+    much_on,
     winter_on,
     wish,
 )
@@ -32,8 +33,6 @@ HOUR_S = 3600
 _LANES = 16  # numbers that an hour has for its starts, at least one per appliance
 _MOST_STARTS = 4  # of one appliance in one hour
 _AGAIN = 1 << 40  # added to the number of an hour that comes again
-
-_COLD_DAYS = 0.07  # how much more is used for each standard deviation that a day is colder than usual
 
 _TRIP_EVERY_D, _TRIP_CHANCE, _TRIP_DAYS = 60, 0.4, (4, 14)
 _AWAY = _TRIP_CHANCE * sum(_TRIP_DAYS) / 2 / _TRIP_EVERY_D
@@ -174,11 +173,12 @@ class Home:
         if number not in self._days:
             if len(self._days) > 1:
                 self._days.clear()
+            winter = winter_on(number, self._months)
             self._days[number] = _Day(
                 self.is_away(number),
                 self.kind_of(number),
-                winter_on(number, self._months),
-                1 - _COLD_DAYS * max(-2.5, min(2.5, self._warmth(24 * number + 12))),
+                winter,
+                much_on(self._warmth(24 * number + 12), winter),
                 self._occupancy.away(number),
             )
         return self._days[number]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pvsim.instants import SECOND_NS
 from pvsim.models import Model, PowerModel
+from pvsim.models.beam import beam_share, beam_shares
 from pvsim.models.clouds import STEP_S, index_nodes
 from pvsim.models.days import of_hemisphere
 from pvsim.models.noise import Curve, between, uniform
@@ -20,8 +21,6 @@ from pvsim.models.replay import KEYS, replay
 from pvsim.models.sunlight import (
     AIR_TEMPERATURE_C,
     Site,
-    beam_share,
-    beam_shares,
     clear_sky_clearness,
     diffuse_shares,
     effective_irradiance,
@@ -32,7 +31,11 @@ from pvsim.models.temperature import air_temperature, monthly_c
 _MILLIWATTS_PER_KW = 10**6
 _LIGHT_STEP_S = 60
 
-_CALM_M_S, _WIND_M_S = 1.0, 3.0  # 10 m above the ground; of `clear-sky` and of `weather`
+# How much warmer than the air a cell is, K per W/m². Of `clear-sky`: King, Boyson, Kratochvil, SAND2004-3535 (2004),
+# open rack, glass and polymer, 1 m/s. Of `weather`: Faiman, Progress in Photovoltaics 16 (2008) 307, with what Koehl et
+# al., Solar Energy Materials and Solar Cells 95 (2011) 1638, found for silicon, at 3 m/s, as PVGIS has it.
+_CALM_HEATING, _HEATING = round(exp(-3.56 - 0.075 * 1) + 3 / 1000, 9), round(1 / (26.92 + 6.24 * 3), 9)
+_SPECTRUM = 1.01  # what silicon makes of daylight, to that of the laboratory: PVGIS's "spectral effects", 0.6 to 1.6 %
 _PER_KELVIN = -0.004  # of the DC power, crystalline silicon
 MUNICH_CLEARNESS = (0.36, 0.40, 0.44, 0.46, 0.46, 0.46, 0.48, 0.48, 0.45, 0.40, 0.35, 0.33)
 _POLAR_NIGHT = 0.5  # the index of a month without sun, which no one sees
@@ -64,7 +67,7 @@ def clear_sky(
     `site`: the fields of Site. `inverter_kw`: None for as much as `peak_kw`; `losses`: % of the DC power.
     """
     irradiances, most_mw = _light(Site(**site)), _most_mw(inverter_kw or peak_kw)
-    ac_power = _converter(peak_kw, inverter_kw, losses, _CALM_M_S)
+    ac_power = _converter(peak_kw, inverter_kw, losses, _CALM_HEATING)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
         return _within(most_mw, [ac_power(irradiance, AIR_TEMPERATURE_C) for irradiance in irradiances(instants_ns)])
@@ -92,7 +95,7 @@ def weather(
     air = air_temperature(seed, north, east, monthly_c(temperature, north), temperature_swing)
     index = index_nodes(seed, meter_id, north, east, sky_of(clearness, place))
     minutes = _minutes(place, between(air, 3600 * SECOND_NS))
-    ac_power = _converter(peak_kw, inverter_kw, losses, _WIND_M_S)
+    ac_power = _converter(peak_kw, inverter_kw, losses, _HEATING, _SPECTRUM)
     curve = between(_under_clouds(place, minutes, index, ac_power), STEP_S * SECOND_NS)
     most_mw = _most_mw(inverter_kw or peak_kw)
 
@@ -194,15 +197,14 @@ def _most_mw(kw: Decimal) -> int:
 
 
 def _converter(
-    peak_kw: Decimal, inverter_kw: Decimal | None, losses: float, wind_m_s: float
+    peak_kw: Decimal, inverter_kw: Decimal | None, losses: float, heating: float, spectrum: float = 1.0
 ) -> Callable[[float, float], float]:
     """From effective irradiance, W/m², and air temperature, °C, to AC power, mW: as if the inverter had no limit.
 
-    Cell temperature: King, Boyson, Kratochvil, SAND2004-3535 (2004), open rack, glass and polymer. DC power and
-    inverter: Dobos, PVWatts version 5, NREL/TP-6A20-62641 (2014).
+    Dobos, PVWatts version 5, NREL/TP-6A20-62641 (2014). `heating`: of the cells, K per W/m²; `spectrum`: their power
+    under this light to that under the light of the laboratory.
     """
-    heating = round(exp(-3.56 - 0.075 * wind_m_s) + 3 / 1000, 9)  # K per W/m²
-    dc_mw = float(peak_kw) * _MILLIWATTS_PER_KW / 1000 * (1 - losses / 100)  # per W/m²
+    dc_mw = float(peak_kw) * _MILLIWATTS_PER_KW / 1000 * (1 - losses / 100) * spectrum  # per W/m²
     dc_most_mw = _most_mw(inverter_kw or peak_kw) / _NOMINAL
 
     def ac_power(irradiance: float, air_c: float) -> float:

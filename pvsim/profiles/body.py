@@ -10,20 +10,19 @@ import csv
 import gc
 import re
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from operator import lt, sub
+from operator import lt
 
 from pvsim.models.replay import Profile
-from pvsim.profiles import head, series, times
+from pvsim.profiles import csvlines, head, series, times
 from pvsim.profiles.bad import BadProfile, shown
 from pvsim.profiles.head import Head
+from pvsim.profiles.meters import Meters, several
 from pvsim.profiles.numbers import Numbers
+from pvsim.profiles.steps import Steps
 from pvsim.profiles.wishes import Wishes
-
-_MOST_IDS = 1000
 
 
 def read(chunks: Iterable[str], wishes: Wishes) -> Profile:
@@ -67,7 +66,7 @@ class NotPlainError(ValueError):
 
 
 class Body:
-    """What has been read. `times`: ns; `values`: mW, or µWh; `gaps`: line, length in ns, and what comes before it."""
+    """What has been read. `times`: ns; `values`: mW, or µWh."""
 
     def __init__(self, found: Head, wishes: Wishes) -> None:
         self.head = found
@@ -75,14 +74,12 @@ class Body:
         self.times = array("q")
         self.values = array("q")
         self.numbers = Numbers(found.unit.factor, found.delimiter, wishes.missing)
-        self.gaps: list[tuple[int, int]] = []
-        self.step_ns = 0
+        self.steps = Steps()
         self.is_typical = False
         self._previous = -1
         self._blank = 0  # the line of the last empty one since the last row
         self._note = 0  # the line after which nothing but notes may come
-        self._ids: dict[int, Counter[str]] = {at: Counter() for at in found.ids_at}
-        self._last_ids: dict[int, str] = {}
+        self._meters = Meters(found.at.ids, found.names, found.at.unit)
 
     def add(self, chunk: str, number: int) -> int:
         """Read whole lines, the first of which has this number; returns how many they are."""
@@ -103,31 +100,30 @@ class Body:
         rows = self._quoted(lines) if has_quotes else [line.split(found.delimiter) for line in lines]
         if set(map(len, rows)) != {len(found.names)}:
             raise NotPlainError
-        if any(row[at].strip() for at in found.unnamed_at for row in rows):
+        if any(row[at].strip() for at in found.at.unnamed for row in rows):
             raise NotPlainError
-        numbers: Iterable[int] | None = None
-        if found.where_at is not None and self.wishes.where:
-            at, wanted = found.where_at, self.wishes.where[1]
-            kept = [(each, row) for each, row in enumerate(rows, number) if row[at].strip() == wanted]
-            numbers, rows = [each for each, _ in kept], [row for _, row in kept]
-            if not rows:
-                return
-        for at in self._ids:
-            ids = {row[at].strip() for row in rows}
-            if len(ids) > 1 or self._last_ids.get(at, next(iter(ids))) not in ids:
-                raise NotPlainError
-        texts = self._times_of(rows)
-        instants = found.times.read(texts, self._previous)
+        numbers, rows = self._wanted(rows, number)
+        if not rows:
+            return
+        instants = found.times.read(self._times_of(rows), self._previous)
         if not (self._previous < instants[0] and all(map(lt, instants, instants[1:]))) or instants[-1] >= times.END_NS:
             raise NotPlainError
-        value_at = found.value_at
+        value_at = found.at.value
         values = self.numbers.block([row[value_at].strip() for row in rows])
-        self._find_gaps(instants, list(numbers) if numbers is not None else range(number, number + len(rows)))
+        if not self._meters.is_one(rows):
+            raise NotPlainError
+        self.steps.add(self.times[-1] if self.times else -1, instants, numbers)
         self.times.extend(instants)
         self.values.extend(values)
         self._previous = instants[-1]
-        for at in self._ids:
-            self._last_ids[at] = rows[-1][at].strip()
+
+    def _wanted(self, rows: list[list[str]], number: int) -> tuple[Sequence[int], list[list[str]]]:
+        """The rows of the meter that the user has chosen, and their lines."""
+        at, where = self.head.at.where, self.wishes.where
+        if at is None or not where:
+            return range(number, number + len(rows)), rows
+        kept = [(each, row) for each, row in enumerate(rows, number) if row[at].strip() == where[1]]
+        return [each for each, _ in kept], [row for _, row in kept]
 
     def _quoted(self, lines: list[str]) -> list[list[str]]:
         if any(line.count('"') % 2 for line in lines):
@@ -141,23 +137,10 @@ class Body:
         return rows
 
     def _times_of(self, rows: list[list[str]]) -> list[str]:
-        if len(self.head.times_at) == 1:
-            (at,) = self.head.times_at
+        if len(self.head.at.times) == 1:
+            (at,) = self.head.at.times
             return [row[at].strip() for row in rows]
-        return [" ".join(row[at].strip() for at in self.head.times_at) for row in rows]
-
-    def _find_gaps(self, instants: list[int], numbers: list[int] | range) -> None:
-        """Remember what lies more than a day behind the row before it. Files of days, weeks or months have no gaps."""
-        steps = list(map(sub, instants[1:], instants))
-        if not self.step_ns and steps:
-            common = Counter(steps).most_common()
-            self.step_ns = min(step for step, count in common if count == common[0][1])
-        if self.times:
-            steps.insert(0, instants[0] - self.times[-1])
-        limit = max(times.DAY_NS, 2 * self.step_ns)
-        if steps and max(steps) > limit:
-            late = numbers[len(numbers) - len(steps) :]
-            self.gaps += [(line, step) for line, step in zip(late, steps, strict=True) if step > limit]
+        return [" ".join(row[at].strip() for at in self.head.at.times) for row in rows]
 
     # --- line by line
 
@@ -170,34 +153,31 @@ class Body:
                 instants.append(instant)
                 numbers.append(line_number)
         if instants:
-            size = len(self.times) - len(instants)
-            before = self.times[size:]
-            del self.times[size:]
-            self._find_gaps(instants, numbers)
-            self.times.extend(before)
+            before = len(self.times) - len(instants)
+            self.steps.add(self.times[before - 1] if before else -1, instants, numbers)
 
     def _add_line(self, number: int, line: str) -> int | None:
         """Take a line's row, if it has one; its instant."""
         found = self.head
-        if head.is_blank(line):
+        if csvlines.is_blank(line):
             self._blank = number
             return None
         if line.startswith("#") or line.strip() == found.text.strip():
             return None
         try:
-            cells = head.split(line, found.delimiter)
+            cells = csvlines.split(line, found.delimiter)
         except BadProfile as error:
             raise BadProfile(f"line {number} has {error}; close it on its line.") from None
-        if number <= found.line + 2 and not self.times and head.is_row_of_units(cells):
+        if number <= found.line + 2 and not self.times and csvlines.is_row_of_units(cells):
             return None
         if not self._is_data(number, cells):
             return None
-        if found.where_at is not None and self.wishes.where and cells[found.where_at] != self.wishes.where[1]:
+        if found.at.where is not None and self.wishes.where and cells[found.at.where] != self.wishes.where[1]:
             return None
-        self._check_ids(number, cells)
-        text = " ".join(cells[at] for at in found.times_at)
+        self._meters.add(number, cells)
+        text = " ".join(cells[at] for at in found.at.times)
         instant = self._instant(number, text)
-        value = self.numbers.one(len(self.values), number, cells[found.value_at])
+        value = self.numbers.one(len(self.values), number, cells[found.at.value])
         if value is None:
             self._previous = instant
             return None
@@ -209,9 +189,9 @@ class Body:
     def _is_data(self, number: int, cells: list[str]) -> bool:
         """Whether a line is a row. If not, it is a note, which stands below the data, with nothing but notes below."""
         found = self.head
-        is_row = head.fits(cells, found.names)
-        enough = len(cells) > max(*found.times_at, found.value_at, found.where_at or 0)
-        text = " ".join(cells[at] for at in found.times_at) if enough else ""
+        is_row = csvlines.fits(cells, found.names)
+        enough = len(cells) > max(*found.at.times, found.at.value, found.at.where or 0)
+        text = " ".join(cells[at] for at in found.at.times) if enough else ""
         is_time = bool(text) and self._is_time(text)
         if self._note:
             if is_time and is_row:
@@ -221,8 +201,8 @@ class Body:
             self._blank = 0
             self._check_unnamed(number, cells)
             return True
-        is_note = bool(self._blank) and not is_time and not (is_row and _has_digits(text, cells[found.value_at]))
-        if is_note or (self.times and head.is_foot(cells[0])):
+        is_note = bool(self._blank) and not is_time and not (is_row and _has_digits(text, cells[found.at.value]))
+        if is_note or (self.times and csvlines.is_foot(cells[0])):
             self._note = number
             return False
         if not is_row or not enough:
@@ -234,7 +214,7 @@ class Body:
         return True
 
     def _check_unnamed(self, number: int, cells: list[str]) -> None:
-        for at in self.head.unnamed_at:
+        for at in self.head.at.unnamed:
             if at < len(cells) and cells[at]:
                 raise BadProfile(
                     f"line {number} has {shown(cells[at])} in column {at + 1}, which has no name in line"
@@ -266,31 +246,11 @@ class Body:
         return is_next
 
     def _advice(self) -> str:
-        several = [self.head.names[at] for at in self._ids]
-        if several:
-            return f"sort the lines, each time once, or choose one of several meters: where = {several[0]} = VALUE"
+        if self._meters.names:
+            return several(self._meters.names.values())
         if self.head.times.is_naive and not self.wishes.file_timezone:
             return "sort the lines, each time once; if clocks go back there, give file_timezone = the file's time zone"
         return "sort the lines, each time once"
-
-    def _check_ids(self, number: int, cells: list[str]) -> None:
-        """One column with several values that take turns: several meters in one file."""
-        for at, seen in self._ids.items():
-            text = cells[at] if at < len(cells) else ""
-            last = self._last_ids.get(at)
-            if at == self.head.unit_at and last is not None and text != last:
-                raise BadProfile(
-                    f"line {number} is in {shown(text)}, as the column {self.head.names[at]} says, and the lines before"
-                    f" in {shown(last)}; write all in one unit."
-                )
-            if text != last and text in seen and text:
-                raise BadProfile(
-                    f"line {number} is of {shown(text)} again, after {shown(last or '')}: the column"
-                    f" {self.head.names[at]} has several; give where = {self.head.names[at]} = {shown(text)}, say."
-                )
-            self._last_ids[at] = text
-            if len(seen) < _MOST_IDS:
-                seen[text] += 1
 
 
 def _has_digits(*texts: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pvsim.models.replay import Profile
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.times import DAY_NS, SECOND_NS, Epochs, are_stamps
+from pvsim.profiles.clocks import DAY_NS, HOUR_NS, SECOND_NS
+from pvsim.profiles.times import Epochs, are_stamps
 from pvsim.profiles.units import ENERGY, POWER, TOTAL
 from pvsim.profiles.wishes import ZERO, Wishes
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pvsim.profiles.body import Body
 
 _YEARS_APART_NS = 300 * DAY_NS
-_HOUR_NS = 3600 * SECOND_NS
 MOST_MILLIWATTS = 10**15  # which can still be sent
 _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
 _MOST_LOOKED_AT = 1000
+_RISES = 9  # without a fall: hardly a power
 _OLD_NS = 10 * 365 * DAY_NS  # of 1980
 
 
@@ -47,9 +47,9 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     _check_years_apart(body, wishes)
     if body.is_typical:
         _make_one_year(body)
-        body.gaps.clear()
+        body.steps.gaps.clear()
     if body.head.times.is_naive and not body.head.is_naive_told and not wishes.file_timezone:
-        _check_spring(body)
+        body.steps.check_clocks(body.times)
         notes.append("its times have no offset, and are taken as UTC; file_timezone names another time zone")
     if body.head.end_name:
         notes.append(f"its times are ends, as the column {body.head.end_name} says, and count as beginnings; see shift")
@@ -57,6 +57,8 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     end_ns = 2 * body.times[-1] - body.times[-2]
     if body.head.unit.kind != POWER:
         end_ns = _make_powers(body, wishes)
+    elif not body.head.is_counter_unlikely:
+        _check_counter(body)
     milliwatts = body.values
     largest = max(max(milliwatts), -min(milliwatts))
     if largest > MOST_MILLIWATTS:
@@ -88,49 +90,20 @@ def _check_second_turns(body: Body) -> None:
     """In the hour that comes twice, a row that stands twice looks like the second turn; but it leaves a gap."""
     steps = body.head.times.zone.steps_back if body.head.times.zone else {}
     for instant, step in steps.items():
-        if step > body.step_ns:
+        if step > body.steps.usual_ns:
             moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
             raise BadProfile(
                 f"goes back in the hour that comes twice in autumn, up to {moment:%Y-%m-%d %H:%M} UTC, where rows are"
-                f" {step // SECOND_NS} s apart and else {body.step_ns // SECOND_NS} s: that hour a second time, with a"
-                " gap, or lines out of order; sort the lines, each time once, or give all times an offset."
+                f" {step // SECOND_NS} s apart and else {body.steps.usual_ns // SECOND_NS} s: that hour a second time,"
+                " with a gap, or lines out of order; sort the lines, each time once, or give all times an offset."
             )
-
-
-def _check_spring(body: Body) -> None:
-    """Times that would be UTC leave out no hour just where clocks go forward: in Europe, the British Isles, America."""
-    step_ns, instants = body.step_ns, body.times
-    if not 0 < step_ns <= _HOUR_NS:
-        return
-    first_year, last_year = (
-        datetime.fromtimestamp(each // SECOND_NS, UTC).year for each in (instants[0], instants[-1])
-    )
-    for year in range(first_year, last_year + 1):
-        last, second = (_sunday(year, day) for day in (25, 8))
-        for day, hour in ((last, 2), (last, 1), (second, 2)):
-            start = (day.toordinal() - 719_163) * DAY_NS + hour * _HOUR_NS
-            at = bisect_left(instants, start)
-            if not 0 < at < len(instants):
-                continue
-            is_hole = instants[at - 1] >= start - step_ns and 0 <= instants[at] - start - _HOUR_NS < step_ns
-            if is_hole:
-                raise BadProfile(
-                    f"has nothing from {hour:02}:00 to {hour + 1:02}:00 on {day.isoformat()}, where clocks go forward,"
-                    " and times without an offset; give file_timezone = the file's time zone, or UTC."
-                )
-
-
-def _sunday(year: int, day: int) -> date:
-    """The first Sunday of March from this day on."""
-    first = date(year, 3, day)
-    return first.replace(day=day + (6 - first.weekday()) % 7)
 
 
 # Typical years.
 
 
 def _check_years_apart(body: Body, wishes: Wishes) -> None:
-    apart = [gap for gap in body.gaps if gap[1] > _YEARS_APART_NS]
+    apart = [gap for gap in body.steps.gaps if gap[1] > _YEARS_APART_NS]
     if body.is_typical or not apart:
         return
     years: dict[int, set[int]] = {}
@@ -183,11 +156,11 @@ def _make_one_year(body: Body) -> None:
 
 
 def _gaps_told(body: Body) -> list[str]:
-    if not body.gaps:
+    if not body.steps.gaps:
         return []
-    longest = sorted(body.gaps, key=lambda gap: -gap[1])[:_LONGEST_TOLD]
+    longest = sorted(body.steps.gaps, key=lambda gap: -gap[1])[:_LONGEST_TOLD]
     lines = ", ".join(f"{gap / DAY_NS:.1f} days before line {line}" for line, gap in sorted(longest))
-    more = f" and {len(body.gaps) - len(longest)} more" if len(body.gaps) > len(longest) else ""
+    more = f" and {len(body.steps.gaps) - len(longest)} more" if len(body.steps.gaps) > len(longest) else ""
     return [f"it has gaps, in which the power before them lasts: {lines}{more}"]
 
 
@@ -200,13 +173,13 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
     if body.head.may_be_total and body.values[-1] > 0 and all(low <= high for low, high in pairwise(body.values)):
         name = body.head.unit.name
         raise BadProfile(
-            f"has values in {body.head.names[body.head.value_at]} that never fall: energy of each line until the next,"
+            f"has values in {body.head.names[body.head.at.value]} that never fall: energy of each line until the next,"
             f" for unit = {name}, or a counter, for unit = {name} total."
         )
     if body.head.may_be_total and _begins_anew(body.values):
         name = body.head.unit.name
         raise BadProfile(
-            f"has values in {body.head.names[body.head.value_at]} that rise, and now and then fall to almost nothing:"
+            f"has values in {body.head.names[body.head.at.value]} that rise, and now and then fall to almost nothing:"
             f" energy of each line until the next, for unit = {name}, or a counter that begins anew, such as a day's,"
             " which cannot be replayed."
         )
@@ -225,6 +198,16 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
     values[-1] = _milliwatts(values[-1], last)
     end_ns: int = times[-1] + last
     return end_ns
+
+
+def _check_counter(body: Body) -> None:
+    """What is called neither power nor energy, and only rises, is hardly a power."""
+    values = body.values
+    if all(low <= high for low, high in pairwise(values)) and len(set(values[: 2 * _RISES])) > _RISES:
+        raise BadProfile(
+            f"has values in {body.head.names[body.head.at.value]} that never fall: a power, for unit = W, or a counter,"
+            " for unit = Wh total or kWh total."
+        )
 
 
 def _begins_anew(values: Sequence[int]) -> bool:
@@ -250,4 +233,4 @@ def _differences(body: Body) -> int:
 
 def _milliwatts(microwatthours: int, span_ns: int) -> int:
     """The mean power of an energy in a span, to the nearest mW."""
-    return (2 * microwatthours * _HOUR_NS + 1000 * span_ns) // (2000 * span_ns)
+    return (2 * microwatthours * HOUR_NS + 1000 * span_ns) // (2000 * span_ns)

@@ -13,9 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pvsim.profiles.bad import BadProfile, shown
+from pvsim.profiles.clocks import DAY_NS, SECOND_NS
 
-SECOND_NS = 10**9
-DAY_NS = 86_400 * SECOND_NS
 END_NS = 2**63  # in the year 2262
 NAMES = {
     "time", "time_s", "timestamp", "datetime", "date", "utc", "_time", "ts", "epoch", "unix", "unixtime", "unix_time",
@@ -61,6 +60,16 @@ def is_unclear(text: str) -> bool:
     if _TWELVE_HOURS.fullmatch(text):
         return True
     return _DAY_FIRST.fullmatch(text) is not None and _DAY_10.match(text) is None
+
+
+def looks_like_one(text: str) -> bool:
+    """Whether a text that is no time has what times have: a year and more, or a time of day among other things."""
+    return re.search(r"\d", text) is not None and re.search(_LIKE, text, re.IGNORECASE) is not None
+
+
+def is_count(name: str, text: str) -> bool:
+    """Whether it is a number under a name that says that it counts hours, say."""
+    return is_number(text) and _COUNTED.search(name.lower()) is not None
 
 
 def is_number(text: str) -> bool:
@@ -272,10 +281,7 @@ def _factor(text: str, name: str) -> int:
     assert match
     whole = match[1]
     value = int(whole)
-    counted = re.search(r"[\[(_ ](h|hours?|hr|min|minutes?|d|days?)[\])]?$", name.lower()) or re.fullmatch(
-        r"(hours?|minutes?|days?|hour of year|hoy)", name.lower()
-    )
-    if counted:
+    if is_count(name, text):
         raise BadProfile(f"{text} in the column {name} is no time, but a count; {_GIVE}")
     unclear = ""
     if len(whole) == 10 and _is_stamp(whole):
@@ -306,9 +312,23 @@ def _serial(value: int) -> str:
 
 
 _GIVE = f"give one such as {RIGHT}."
+_COUNTED = re.compile(r"[\[(_ ](h|hours?|hr|min|minutes?|d|days?)[\])]?$|^(hours?|minutes?|days?|hour of year|hoy)$")
+_LIKE = r"\d\d?:\d\d.*\D\d|\D\d.*\d\d?:\d\d|(?:19|20)\d\d.*\d\d?:\d\d|(?:19|20)\d\d-"
+_MONTH = "(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_MONTH_NAMES = (
+    (rf"\d\d?([ .-]+){_MONTH}([ .-]+)\d{{4}}(?P<rest>(?: .*)?)", "%d{0}%b{2}%Y"),
+    (rf"{_MONTH} \d\d?(,?) \d{{4}}(?P<rest>(?: .*)?)", "%b %d{1} %Y"),
+)
 _TOLD = re.compile(r"epoch|unix|[\[(_ ](?:s|sec|seconds)[\])]?$", re.IGNORECASE)
 _SIZES = ((10**11, SECOND_NS), (10**14, 10**6), (10**17, 10**3), (10**20, 1))
 _BY_NAME = {"s": SECOND_NS, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
+
+
+def refusal(text: str, name: str) -> str:
+    """Why a text in the column of this name is no time."""
+    if is_count(name, text):
+        return f"{text} in the column {name} is no time, but a count; {_GIVE}"
+    return _refusal(text)
 
 
 def _refusal(text: str) -> str:
@@ -316,8 +336,13 @@ def _refusal(text: str) -> str:
     if _TWELVE_HOURS.fullmatch(text):
         return f"{text} has AM or PM; give time_format = %Y-%m-%d{_tail(text[11:])}."
     if not match or _DAY_10.match(text):
-        return f"{shown(text)} is no time; give one such as {RIGHT}."
+        return f"{shown(text)} is no time; {_form(text)}give one such as {RIGHT}."
     first, mark, second, year, rest = match.groups()
+    if len(first) == 4:
+        return (
+            f"{shown(text)} has month or day in one digit, or points; give time_format = %Y{mark}%m{mark}%d"
+            f"{_tail(rest or '')}."
+        )
     if rest and not _CLOCK.fullmatch(rest):
         return (
             f"{shown(text)} is more than one time; split it into columns, and give time_column = that of the beginning."
@@ -329,8 +354,16 @@ def _refusal(text: str) -> str:
     return f"{shown(text)} may have the day or the month first; give time_format = {' or '.join(which)}."
 
 
+def _form(text: str) -> str:
+    """What reads a time with the name of a month, as English has it."""
+    for pattern, form in _MONTH_NAMES:
+        if match := re.fullmatch(pattern, text):
+            return f"give time_format = {form.format(*match.groups(''))}{_tail(match['rest'])}, or "
+    return ""
+
+
 def _tail(rest: str) -> str:
-    if not rest:
+    if not rest.strip():
         return ""
     seconds = ":%S" if rest.count(":") > 1 else ""
     return f" %I:%M{seconds} %p" if rest[-1:] in "mM" else f" %H:%M{seconds}"

@@ -18,6 +18,14 @@ class Unit(NamedTuple):
     factor: int
 
 
+class Counted(NamedTuple):
+    """A column's unit; whether it may be a counter's as well, which only the values tell; whether anybody told it."""
+
+    unit: Unit
+    may_be_total: bool
+    is_told: bool
+
+
 UNITS = {
     "W": Unit("W", POWER, 10**3),
     "kW": Unit("kW", POWER, 10**6),
@@ -55,10 +63,13 @@ _OTHER = {
     "вт",
 }
 _ENERGY = re.compile(
-    r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|"
-    r"meter ?stand|meter[ _]reading)(?![^\W_])",
+    r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|meter ?stand|reading|"
+    r"totals?|cumulative|lifetime|index|register|consumption|consumed|consommation|consumo|verbrauch|usage|production|"
+    r"produced|produktion|generation|generated|erzeugung|imported|exported|bezug|einspeisung|delivered|electricity)"
+    r"(?![^\W_])",
     re.IGNORECASE,
 )
+_POWER = re.compile(r"power|leistung|puissance|potencia|potenza|vermogen|load|demand|last$", re.IGNORECASE)
 _TOTALS = "Wh total, kWh total or MWh total for a counter"
 _WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -] ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
 _IN_WORDS = re.compile(
@@ -67,7 +78,16 @@ _IN_WORDS = re.compile(
 _PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
 _JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
 _SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
-_NO_POWER = re.compile(r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm) ?[\])]|%")
+_FACTOR = re.compile(
+    r"[\[(] ?[x×*]? ?\d+(?:[.,]\d+)? ?[x×*]? ?[kM]?Wh?(?![^\W_])|(?<![^\W_])[x×*] ?\d+(?:[.,]\d+)? ?[kM]?Wh?(?![^\W_])|"
+    r"(?<![^\W_])[kM]?Wh? ?(?:[x×*] ?\d+|/ ?10+(?! ?(?:min|s|h)))(?![^\W_])"
+)
+_NO_POWER = re.compile(
+    r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm|hp|p\.?u\.?) ?[\])]|%|"
+    r"((?i:(?:€|\$|£|eur|usd|gbp|chf|ct|cents?|pence) ?/ ?[km]?wh|(?<![^\W_])(?:price|preis|prix|precio|cost|"
+    r"temperature?|voltage|spannung|humidity|soc|capacity factor|p\.u\.)(?![^\W_])))"
+)
+_RATE = re.compile(r"(?<![^\W\d_])([km]?w)h ?(?:/|per) ?h(?:our)?(?![^\W_])", re.IGNORECASE)
 _PER_AREA = re.compile(r"(?:k?wh?)\s*[/·*]?\s*(?:m|qm|kwp)\s*(?:\^?-?2|²|-2|\b)", re.IGNORECASE)
 _PER_TIME = re.compile(
     r"/\s*(?:\d+\s*)?(?:hh|h|min|hour|half)|per (?:\d+ ?)?(?:half|quarter|hour|min|interval)|interval|period|delta",
@@ -75,9 +95,14 @@ _PER_TIME = re.compile(
 )
 
 
+def is_power(name: str) -> bool:
+    """Whether the name of a column says that it is a power."""
+    return name.lower() == "p" or _POWER.search(name) is not None
+
+
 def in_cell(text: str) -> str | None:
     """The name of the unit that a cell of a row of units holds, None if it is none."""
-    return _of_word(text.strip("[]() "))
+    return _of_word(_RATE.sub(r"\1", text.strip("[]() ")))
 
 
 def in_name(name: str) -> str:
@@ -90,10 +115,16 @@ def in_name(name: str) -> str:
         raise BadProfile(
             f"the column {name} says {size[0]}, which may be a size or a unit; give unit = one of {', '.join(UNITS)}."
         )
+    if factor := _FACTOR.search(name):
+        raise BadProfile(
+            f"the column {name} says {factor[0].strip('[( ')}, which may be a factor; give unit = one of"
+            f" {', '.join(UNITS)}, and scale."
+        )
     if other := _NO_POWER.search(name):
         raise BadProfile(
-            f"the column {name} is in {other[1] or '%'}, which is no power; name another one, or give unit."
+            f"the column {name} is in {other[1] or other[2] or '%'}, which is no power; name another one, or give unit."
         )
+    name = _RATE.sub(r"\1", name)
     name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
     words = {word.lower() for word in _WORD.findall(name)}
@@ -103,9 +134,10 @@ def in_name(name: str) -> str:
         raise BadProfile(f"the column {name} says {what}; give unit = one of {', '.join(UNITS)}.")
     if len(found) > 1:
         raise BadProfile(f"the column {name} says {' and '.join(sorted(found))}; give unit = one of them.")
-    if not found and _ENERGY.search(name):
+    if not found and _ENERGY.search(name) and not is_power(name):
         raise BadProfile(
-            f"the column {name} is an energy, in a unit that is not told; give unit = Wh, kWh, MWh, or {_TOTALS}."
+            f"the column {name} is an energy or a power in a unit that is not told; give unit = Wh, kWh, MWh, or"
+            f" {_TOTALS}, or W, kW or MW."
         )
     return next(iter(found), "")
 
@@ -128,8 +160,8 @@ def _of_word(word: str) -> str | None:
     return _SPELLINGS.get(word.lower()) if word.lower() != "mw" else None
 
 
-def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
-    """The unit of a column; and whether it may be a counter's as well, which only the values can tell."""
+def choose(key: str, name: str, cell: str | None) -> Counted:
+    """The unit of a column of this name. `key`: what the user says; `cell`: what stands beside or below the name."""
     if key:
         told = cell or _told(name)
         if told and told != key.removesuffix(" total"):
@@ -138,9 +170,10 @@ def choose(key: str, name: str, cell: str | None) -> tuple[Unit, bool]:
                 f"the column {name} is in {told}, as {place} says, and in {key}, as the key unit says;"
                 " take the key away, or rename the column."
             )
-        return UNITS[key], False
-    unit = UNITS[cell or in_name(name) or "W"]
-    return unit, unit.kind == ENERGY and not _PER_TIME.search(name)
+        return Counted(UNITS[key], may_be_total=False, is_told=True)
+    said = cell or in_name(name)
+    unit = UNITS[said or "W"]
+    return Counted(unit, unit.kind == ENERGY and not _PER_TIME.search(name), is_told=bool(said))
 
 
 def _told(name: str) -> str:

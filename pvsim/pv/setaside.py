@@ -25,7 +25,6 @@ SPARE = f"{REJECTED}.spare"
 MOST_BYTES = 16 * 2**20  # bodies on their way to the queue
 HEADER_BYTES = 2**16  # more than what a message weighs besides its body
 FLOOD_S = 10.0
-YOUNG_S = 2.0  # a broker that is killed may forget a queue that it has declared a moment ago, and what that has held
 
 
 class Item(NamedTuple):
@@ -186,14 +185,11 @@ class SetAside:
 
     def _on_looked(self, place: Place, queue: Queue | None) -> None:
         if queue:
-            self._on_ready(place)
+            self._on_ready(place, queue)
         else:
             arguments = rejected_arguments(self._broker.settings)
-            self._broker.declare(place.queue, arguments, partial(self._on_declared, place))
+            self._broker.declare(place.queue, arguments, partial(self._on_ready, place))
 
-    def _on_declared(self, place: Place, _queue: Queue) -> None:
-        self._broker.later(YOUNG_S, partial(self._on_ready, place))
-
-    def _on_ready(self, place: Place) -> None:
+    def _on_ready(self, place: Place, _queue: Queue) -> None:
         place.phase = Phase.READY
         self._send()

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from pvsim.foreign import printable
+from pvsim.foreign import printable, printable_lines
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SYSLOG = Path("/dev/log")
@@ -39,7 +39,7 @@ class _Lines(logging.Formatter):
         return f"{level}{record.name}: " if record.levelno == logging.DEBUG else level
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _printable_lines(super().format(record))
+        text = printable_lines(super().format(record))  # below the first line there may be a traceback
         mark = f"<{_PRIORITIES.get(record.levelno, 6)}>" if self._journal else ""
         return mark + text.replace("\n", f"\n{mark}")
 
@@ -51,12 +51,7 @@ class _Plain(logging.Formatter):
         return printable(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        return _printable_lines(super().format(record))
-
-
-def _printable_lines(text: str) -> str:
-    """What follows the first line of a record is a traceback, whose lines stay lines."""
-    return "\n".join(map(printable, text.split("\n")))
+        return printable_lines(super().format(record))
 
 
 class _Syslog(logging.Handler):

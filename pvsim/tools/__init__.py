@@ -10,6 +10,7 @@ from importlib import import_module
 
 from pvsim import __version__
 from pvsim.errors import PvsimError
+from pvsim.foreign import printable
 from pvsim.helptext import add_examples
 
 # Each has add_parser(subparsers), which sets `func` to what runs it and returns the exit status.
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.func(options)
         sys.stdout.flush()
     except PvsimError as error:
-        print(f"pvsim {options.command}: {error}", file=sys.stderr)
+        print(f"pvsim {options.command}: {printable(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED

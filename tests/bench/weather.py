@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import cos, radians
 from statistics import correlation, fmean, pstdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pvlib
@@ -14,12 +14,13 @@ from pvsim import config
 from pvsim.models import PowerModel, clouds, solar, sunlight
 from pvsim.models.days import DAY_S
 from pvsim.models.waves import waves
-from tests.bench.places import CLIMATES, Climate
+from tests.bench.places import ASIDE, CLIMATES, Aside, Climate
 
 START_S, SECOND_NS = 1_735_689_600, 10**9  # 2025-01-01T00:00:00Z
 MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MUNICH = sunlight.Site(48.137, 11.575, 520, 30, 180, config.PV["turbidity"].parse(config.PV["turbidity"].default))
-PLACE_PERCENT = 7.0
+YEARS = 4
+PLACE_PERCENT, ROOF_PERCENT, FACADE_PERCENT = 7.0, 7.0, 13.0  # how far from PVGIS, and from pvlib
 
 
 def power(**given: Any) -> PowerModel:
@@ -55,9 +56,8 @@ def place(climate: Climate) -> tuple[str, float, float]:
         azimuth=180 if climate.latitude > 0 else 0, clearness=" ".join(f"{each:.3f}" for each in indices),
         temperature=" ".join(map(str, climate.temperature)), temperature_swing=10,
     )  # fmt: skip
-    step_s = 2400
-    values = model([second * SECOND_NS for second in range(START_S, START_S + 365 * DAY_S, step_s)])
-    energy = sum(values) * step_s / 3.6e12 * 1000
+    seconds = range(START_S, START_S + YEARS * 365 * DAY_S, 7207)
+    energy = sum(model([second * SECOND_NS for second in seconds])) * seconds.step / 3.6e9 / YEARS
     return climate.name, energy, 100 * (energy / fmean(climate.energy) - 1)
 
 
@@ -103,39 +103,79 @@ def days(latitude: float, longitude: float, meter_id: str = "Meter_0", count: in
     return [fmean(index([(start + part) * SECOND_NS for part in range(0, 8 * 3600, 600)])) for start in mornings]
 
 
-def kinds_of_light(december: bool) -> dict[str, tuple[float, float]]:
-    """kWh/kW of mountings at Munich under the overcast of December or in a year: ours, and by Erbs and Perez."""
-    first = 334 if december else 0
-    seconds = range(START_S + first * DAY_S + 450, START_S + 365 * DAY_S, 900 if december else 3600)
-    index = clouds.clear_sky_index(0, "Meter_0", MUNICH.latitude, MUNICH.longitude, solar.sky_of(None, MUNICH))
-    indices = index([second * SECOND_NS for second in seconds])
-    kept = [(second, each) for second, each in zip(seconds, indices, strict=True) if each < 0.3 or not december]
-    times = pd.DatetimeIndex([pd.Timestamp(second, unit="s", tz="UTC") for second, _ in kept])
-    sun = pvlib.location.Location(MUNICH.latitude, MUNICH.longitude, altitude=MUNICH.elevation).get_solarposition(times)
-    zenith = sun["apparent_zenith"]
-    received = pd.Series([sunlight.light(second, MUNICH).all * each for second, each in kept], times)
+class Plane(NamedTuple):
+    """A mounting (degrees from the horizontal, and from the equator by west), and what it makes in these hours, kWh/kW.
+
+    `ours`; `expected`: by Erbs, Perez and Faiman of pvlib, from the same light on a horizontal plane.
+    """
+
+    tilt: float
+    turned: float
+    ours: float
+    expected: float
+
+
+MOUNTINGS = ((0, 0), (15, 90), (15, -90), (30, 0), (30, 180), (45, 0), (60, 0), (90, 0))
+
+
+def planes(aside: Aside, seconds: Sequence[int], is_overcast: bool = False) -> list[Plane]:
+    """Each of MOUNTINGS at these seconds, or at those of them at which the sky is thickly clouded."""
+    site = sunlight.Site(aside.latitude, aside.longitude, aside.elevation, 0, 180, MUNICH.turbidity)
+    sky = solar.sky_of((aside.clearness,), site)
+    indices = clouds.clear_sky_index(0, "Meter_0", site.latitude, site.longitude, sky)(
+        [second * SECOND_NS for second in seconds]
+    )
+    kept = [(second, each) for second, each in zip(seconds, indices, strict=True) if each < 0.3 or not is_overcast]
+    times = pd.to_datetime([second for second, _ in kept], unit="s", utc=True)
+    sun = pvlib.location.Location(site.latitude, site.longitude, altitude=site.elevation).get_solarposition(times)
+    zenith, extra = sun["apparent_zenith"], pvlib.irradiance.get_extra_radiation(times)
+    received = pd.Series([sunlight.light(second, site).all * each for second, each in kept], times)
     erbs = pvlib.irradiance.erbs(received, zenith, times)
-    air_mass = pvlib.atmosphere.get_relative_airmass(zenith)
-    extra = pvlib.irradiance.get_extra_radiation(times)
-    found = {}
-    for name, tilt, azimuth in (
-        ("south 30°", 30, 180),
-        ("north 30°", 30, 0),
-        ("façade south", 90, 180),
-        ("flat", 0, 180),
-    ):
+    mass = pvlib.atmosphere.get_relative_airmass(zenith)
+    hours = (max(seconds) - min(seconds)) / (len(seconds) - 1) / 3600
+    found = []
+    for tilt, turned in MOUNTINGS:
+        azimuth = ((180 if site.latitude > 0 else 0) + turned) % 360
         parts = pvlib.irradiance.get_total_irradiance(
-            tilt, azimuth, zenith, sun["azimuth"], erbs["dni"], received, erbs["dhi"], extra, air_mass, model="perez"
+            tilt, azimuth, zenith, sun["azimuth"], erbs["dni"], received, erbs["dhi"], extra, mass, model="perez"
+        ).fillna(0)  # fmt: skip
+        glass, dim = (
+            pvlib.iam.physical(pvlib.irradiance.aoi(tilt, azimuth, zenith, sun["azimuth"])),
+            pvlib.iam.marion_diffuse("physical", tilt),
         )
-        glass = pvlib.iam.physical(pvlib.irradiance.aoi(tilt, azimuth, zenith, sun["azimuth"]))
-        light = parts["poa_direct"].fillna(0) * glass + 0.955 * parts["poa_diffuse"].fillna(0)
-        dc = pvlib.pvsystem.pvwatts_dc(
-            light, pvlib.temperature.sapm_cell(light, 9.7, 3, -3.56, -0.075, 3), 1000, -0.004
-        )
-        expected = pvlib.inverter.pvwatts(dc * 0.8592, 1000 / 0.96).clip(lower=0).fillna(0).sum()
-        ours = sum(power(tilt=tilt, azimuth=azimuth)([second * SECOND_NS for second, _ in kept])) / 1000
-        found[name] = ours * seconds.step / 3.6e6, float(expected) * seconds.step / 3.6e6
+        light = parts["poa_direct"] * glass + dim["sky"] * parts["poa_sky_diffuse"]
+        light += (dim["ground"] if tilt else 0) * parts["poa_ground_diffuse"]
+        cell = pvlib.temperature.faiman(light, aside.temperature, 3, 26.92, 6.24)
+        dc = pvlib.pvsystem.pvwatts_dc(light, cell, 1000, -0.004) * 0.8592 * 1.01
+        expected = pvlib.inverter.pvwatts(dc, 1000 / 0.96).clip(lower=0).fillna(0).sum()
+        model = power(
+            latitude=site.latitude, longitude=site.longitude, elevation=site.elevation, tilt=tilt, azimuth=azimuth,
+            clearness=aside.clearness, temperature=aside.temperature, temperature_swing=0,
+        )  # fmt: skip
+        ours = sum(model([second * SECOND_NS for second, _ in kept])) / 1000
+        found.append(Plane(tilt, turned, *(hours / 1000 * float(each) for each in (ours, expected))))
     return found
+
+
+def show_planes() -> bool:
+    """The tables of mountings; False if a year of one differs too much."""
+    is_good = True
+    december = range(START_S + 334 * DAY_S + 450, START_S + 365 * DAY_S, 900)
+    munich = Aside("Munich", MUNICH.latitude, MUNICH.longitude, MUNICH.elevation, 0.43, 10)
+    print(f"\n{'overcast in December, kWh/kW':<32}{'ours':>12}{'Erbs, Perez':>12}")
+    for each in planes(munich, december, is_overcast=True):
+        print(f"{f'{each.tilt}°, turned by {each.turned}°':<32}{each.ours:>12.2f}{each.expected:>12.2f}")
+    print(
+        f"\n{'a year beside Erbs and Perez, %':<32}"
+        + "".join(f"{f'{tilt}, {turned}':>9}" for tilt, turned in MOUNTINGS)
+    )
+    for aside in (munich, *ASIDE):
+        found = planes(aside, range(START_S + 1800, START_S + 365 * DAY_S, 3600))
+        percents = [100 * (each.ours / each.expected - 1) for each in found]
+        print(f"{aside.name:<32}" + "".join(f"{each:>+9.1f}" for each in percents))
+        *roofs, facade = map(abs, percents)
+        is_good &= max(roofs) <= ROOF_PERCENT and facade <= FACADE_PERCENT
+    return is_good
 
 
 def show() -> bool:
@@ -152,13 +192,7 @@ def show() -> bool:
     for north in (0.02, 0.9, 1.8, 4.5, 9.0):
         other = days(48.137 + north, 11.575, "Meter_1")
         print(f"{north * 111:>6.0f} km away: correlation of days {correlation(own, other):.2f}")
-    for december in (True, False):
-        print(
-            f"\n{'overcast in December, kWh/kW' if december else 'the year, kWh/kW':<32}{'ours':>12}{'Erbs, Perez':>12}"
-        )
-        for name, (ours, expected) in kinds_of_light(december).items():
-            print(f"{name:<32}{ours:>12.2f}{expected:>12.2f}")
-    is_good = True
+    is_good = show_planes()
     print(f"\n{'a year, kWh/kW':<32}{'ours':>12}{'PVGIS':>14}{'differ, %':>12}")
     for climate in CLIMATES:
         name, energy, percent = place(climate)

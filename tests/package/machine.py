@@ -160,10 +160,9 @@ def _control_group(name: str) -> Path | None:
     return next((Path(mount[1], name) for mount in mounts if mount[2] == "cgroup2"), None)
 
 
-def _prepare(root: Path, suite: str) -> None:
-    subprocess.run(["tar", "-C", root, "-xf", base_image(suite)], check=True)
-    root.joinpath("etc/hostname").write_text(f"{suite}\n", "utf-8")
-    root.joinpath("etc/hosts").write_text(f"127.0.0.1 localhost {suite}\n", "utf-8")
+def _prepare(root: Path, hostname: str) -> None:
+    root.joinpath("etc/hostname").write_text(f"{hostname}\n", "utf-8")
+    root.joinpath("etc/hosts").write_text(f"127.0.0.1 localhost {hostname}\n", "utf-8")
     localtime = root / "etc/localtime"
     localtime.unlink(missing_ok=True)
     localtime.symlink_to(f"/usr/share/zoneinfo/{TIME_ZONE}")
@@ -208,7 +207,16 @@ def booted(suite: str) -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir="/var/tmp") as directory:
         root = Path(directory, Path(directory).name)
         root.mkdir()
-        _prepare(root, suite)
+        subprocess.run(["tar", "-C", root, "-xf", base_image(suite)], check=True)
+        with running(root, suite) as machine:
+            yield machine
+
+
+@contextmanager
+def running(root: Path, hostname: str) -> Iterator[Machine]:
+    """A machine that boots from the files in a directory; off afterwards."""
+    _prepare(root, hostname)
+    with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "boot.log")
         nspawn = _boot(root, log)
         try:

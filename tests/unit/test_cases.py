@@ -101,6 +101,14 @@ RIGHT: list[tuple[str, str, str, int, list[float] | str]] = [
     ("87-leap-year-loop", "", "2026-06-21T00:00:00Z", 43200, [0.621, 0.621]),
     ("87-leap-year-loop", "", "2028-02-29T00:00:00Z", 86400, [0.229, 0.301]),
     ("87-leap-year-loop", "loop = 0", "2026-06-21T00:00:00Z", 43200, [0, 0]),
+    (
+        "89-sorted-local-dst-advice",
+        "",
+        AUTUMN,
+        1800,
+        "line 3 is in an hour that comes twice where clocks go back, as in Europe/Berlin, and that hour, 2026-10-25 02",
+    ),
+    ("89-sorted-local-dst-advice", "file_timezone = UTC", AUTUMN, 1800, [0, 0, 0, 0, 0.1, 0.2]),
     ("89-sorted-local-dst-advice", "file_timezone = Europe/Berlin", AUTUMN, 1800, [0.1, 0.2, 0.3, 0.3, 0.3, 0.6]),
     ("91-own-dayfile-unit", "", NOON, 1800, [3.5, 3.6]),
     (

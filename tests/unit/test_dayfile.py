@@ -28,7 +28,7 @@ from pvsim.errors import DayFileError
 from pvsim.instants import END_NS
 from pvsim.reading import Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, reading_key, sum_w, with_points
-from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
+from tests.unit.dayfiles import NAME, SECOND, START, spied_reads, timed_rows
 
 DAY = date(2025, 11, 22)
 
@@ -289,15 +289,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(contents, "_BLOCK", 256)
     monkeypatch.setattr(contents, "_FIRST_BLOCK", 64)
     monkeypatch.setattr(contents, "_NO_ROW", 128)
-    lengths: list[int] = []
-    pread = os.pread
-
-    def spy(fd: int, length: int, offset: int) -> bytes:
-        lengths.append(length)
-        return pread(fd, length, offset)
-
-    monkeypatch.setattr(os, "pread", spy)
-    return lengths
+    return spied_reads(monkeypatch)
 
 
 @pytest.mark.parametrize("order", [[*range(100)], [*range(50, 100), *range(50)]], ids=["in order", "shuffled"])

@@ -20,7 +20,7 @@ from pvsim import disk
 from pvsim.dayfile import DayFiles, contents, known
 from pvsim.reading import Reading
 from pvsim.row import HEADER, format_row, is_row, reading_key
-from tests.unit.dayfiles import NAME, SECOND, START, timed_rows
+from tests.unit.dayfiles import NAME, SECOND, START, spied_reads, timed_rows
 
 COUNT = 3000
 
@@ -66,15 +66,7 @@ def files(tmp_path: Path) -> Iterator[DayFiles]:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes asked for by each read of a day file."""
-    lengths: list[int] = []
-    pread = os.pread
-
-    def spy(fd: int, length: int, offset: int) -> bytes:
-        lengths.append(length)
-        return pread(fd, length, offset)
-
-    monkeypatch.setattr(os, "pread", spy)
-    return lengths
+    return spied_reads(monkeypatch)
 
 
 def test_a_full_file_is_opened_by_its_ends(path: Path, files: DayFiles, reads: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -94,12 +94,53 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         {"time_format": "%y%m%d%H%M"},
         TEN,
     ),
+    *(
+        (f"a mean power, {name}", f"time,{name}\n2026-06-21T10:00Z,0.4\n2026-06-21T10:30Z,0.2\n", {}, HALF)
+        for name in ("kWh/h", "kWh per hour", "P [kWh/h]")
+    ),
+    (
+        "a mean power, in a row of units",
+        "time,Load\n,MWh/h\n2026-06-21T10:00Z,0.0004\n2026-06-21T10:30Z,0.0002\n",
+        {},
+        HALF,
+    ),
+    (
+        "factors of 1",
+        "Faktor;1\ntime;P;multiplier\n2026-06-21T10:00Z;0,4;1\n2026-06-21T10:30Z;0,2;1\n",
+        {"column": "P", "unit": "kW"},
+        HALF,
+    ),
     (
         "energies of an evening",
         "time,kWh\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n2026-06-21T12:00Z,0\n",
         {},
         [*TEN, ("06-21T12:00", 0.0)],
     ),
+    (
+        "a time in parts",
+        "Year,Month,Day,Hour,Minute,P\n2026,6,21,10,0,100\n2026,6,21,11,0,200\n",
+        {"column": "P", "time_column": "Year + Month + Day + Hour + Minute", "time_format": "%Y %m %d %H %M"},
+        TEN,
+    ),
+    (
+        "a time zone above the header, and UTC",
+        "Time zone: UTC\ntime,P\n2026-06-21 10:00,100\n2026-06-21 11:00,200\n",
+        {},
+        TEN,
+    ),
+    (
+        "Enedis: the unit below its name",
+        "PRM;Unite;Pas\n123;W;30\nHorodate;Valeur\n2026-06-21T12:00:00+02:00;100\n2026-06-21T13:00:00+02:00;200\n",
+        {},
+        TEN,
+    ),
+    (
+        "a part that was replaced",
+        "time,serial,P\n2026-06-21T10:00Z,A,100\n2026-06-21T11:00Z,A,200\n2026-06-21T12:00Z,B,300\n",
+        {"column": "P"},
+        [*TEN, ("06-21T12:00", 300)],
+    ),
+    ("an id of each row", "id,time,P\n1,2026-06-21T10:00Z,100\n2,2026-06-21T11:00Z,200\n", {}, TEN),
     ("µs", "timestamp,P\n1782036000000000,100\n1782039600000000,200\n", {}, TEN),
     ("Grafana, with sep=", 'sep=,\n"Time","P"\n2026-06-21 10:00:00,100\n2026-06-21 11:00:00,200\n', {}, TEN),
     ("Excel, with sep=;", "sep=;\ntime;P\n2026-06-21 10:00;100\n2026-06-21 11:00;200\n", {}, TEN),
@@ -346,6 +387,173 @@ def test_what_it_means(text: str, wishes: dict[str, Any], right: list[tuple[str,
 
 
 BAD: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "Victron: a time zone in a row of units",
+        '"timestamp","PV power"\n"Europe/Berlin (+02:00)","W"\n"2026-06-21 12:00:00","1500"\n'
+        '"2026-06-21 12:30:00","1600"\n',
+        {},
+        "the times are not UTC, as the column Europe/Berlin (+02:00) says, and have no offset; give file_timezone",
+    ),
+    *(
+        (
+            f"{line} above the header",
+            f"{line}\ntime,P\n2026-06-21 12:00,1\n2026-06-21 12:30,2\n",
+            {},
+            f"line 1 says {said}, and times such as 2026-06-21 12:00 have no offset; give file_timezone = UTC, or",
+        )
+        for line, said in (
+            ("Time zone: Europe/Berlin", "Europe/Berlin"),
+            ("Source,Time Zone\nNSRDB,-7", "Time Zone"),
+            ("Zeitzone;MEZ", "MEZ"),
+            ("Zeit in UTC+1", "UTC+1"),
+        )
+    ),
+    *(
+        (
+            f"{line} above the header",
+            f"{line}\nHorodate;Valeur\n2026-06-21T12:00Z;1\n2026-06-21T12:30Z;2\n",
+            {},
+            f"says {said}, and Valeur is taken as W; give unit = {said} or unit = W.",
+        )
+        for line, said in (
+            ("PRM;Unite;Pas\n123;kW;30", "kW"),
+            ("PRM;Unite\n123;Wh", "Wh"),
+            ("# Units: time in UTC, Valeur in kW", "kW"),
+        )
+    ),
+    *(
+        (
+            f"{name}, in no unit",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            f"the column {name} is an energy or a power in a unit that is not told; give unit = Wh, kWh, MWh, or",
+        )
+        for name in ("consumption", "Verbrauch", "electricity", "total_import", "Production", "imported")
+    ),
+    (
+        "a counter under a name that says nothing",
+        "time,m1\n" + "".join(f"2026-06-21T{hour:02}:00Z,{12_000_000 + 100 * hour}\n" for hour in range(11)),
+        {},
+        "has values in m1 that never fall: a power, for unit = W, or a counter, for unit = Wh total or kWh total.",
+    ),
+    *(
+        (
+            f"a factor in {name}",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            f"line 1: the column {name} says {said}, which may be a factor; give unit = one of",
+        )
+        for name, said in (
+            ("P (kW x 10)", "kW x 10"),
+            ("P [x10 W]", "x10 W"),
+            ("P [100 W]", "100 W"),
+            ("P [kW/10]", "kW/10"),
+        )
+    ),
+    *(
+        (
+            f"no power: {name}",
+            f"time,{name}\n2026-06-21T10:00Z,5\n2026-06-21T11:00Z,4\n",
+            {},
+            f"line 1: the column {name} is in {said}, which is no power; name another one, or give unit.",
+        )
+        for name, said in (("EUR/MWh", "EUR/MWh"), ("price per kWh", "price"), ("P (hp)", "hp"), ("p.u.", "p.u."))
+    ),
+    (
+        "a factor in a column",
+        "time,value,multiplier\n2026-06-21T10:00Z,100,10\n2026-06-21T10:30Z,200,10\n",
+        {"column": "value"},
+        "line 2 has a factor, 10; multiply the values, or give scale, and take the factor away.",
+    ),
+    (
+        "a factor above the header",
+        "Faktor;0,1\ntime;P\n2026-06-21T10:00Z;15,0\n2026-06-21T10:30Z;16,5\n",
+        {},
+        "line 1 has a factor, 0,1; multiply the values",
+    ),
+    *(
+        (
+            f"a time zone in each row: {cell}",
+            f"time,zone,P\n2026-06-21 12:00,{cell},1\n2026-06-21 12:30,{cell},2\n",
+            {"column": "P"},
+            f"line 2 says {cell}, and times such as 2026-06-21 12:00 have no offset; give file_timezone = UTC, or the",
+        )
+        for cell in ("Europe/Berlin", "+02:00", "CEST")
+    ),
+    *(
+        (
+            f"the year in front of a single digit: {text}",
+            f"time,P\n{text},1\n{text},2\n",
+            {},
+            f"line 2: {text} has month or day in one digit, or points; give time_format = {form} %H:%M.",
+        )
+        for text, form in (("2026/6/21 9:00", "%Y/%m/%d"), ("2026.06.21 10:00", "%Y.%m.%d"))
+    ),
+    (
+        "import and export in turn",
+        "time,direction,P\n2026-06-21T10:00Z,in,1\n2026-06-21T11:00Z,out,2\n2026-06-21T12:00Z,in,3\n",
+        {"column": "P"},
+        "line 4 is of in again, after out: the column direction has several",
+    ),
+    (
+        "another quantity below the first",
+        ",result,_time,_value,_field\n,,2026-06-21T10:00:00Z,100,power\n,,2026-06-21T10:30:00Z,200,power\n\n"
+        ",result,_time,_value,_field\n,,2026-06-21T11:00:00Z,230,voltage\n",
+        {"column": "_value"},
+        "line 6 is of voltage, after power: the column _field has several; give where = _field = power, say, or take",
+    ),
+    (
+        "a meter that comes again in a later piece",
+        "time,meter,P\n" + "".join(f"{1_782_036_000 + at},{'ABA'[at // 4]},{at}\n" for at in range(12)),
+        {"column": "P"},
+        "line 6 is of B, after A: the column meter has several; give where = meter = A, say, or take",
+    ),
+    (
+        "a time in parts",
+        "Year,Month,Day,Hour,Minute,GHI\n2026,6,21,10,0,900\n2026,6,21,10,30,910\n",
+        {},
+        "line 1 has a time in parts; give time_column = Year + Month + Day + Hour + Minute, and time_format = %Y %m %d",
+    ),
+    (
+        "a column for each time of day",
+        "date,00:00,00:30\n2026-06-21,1,2\n2026-06-22,3,4\n",
+        {"column": "00:30"},
+        "line 1 has a column for each time of day; write a line for each time.",
+    ),
+    (
+        "a header of two lines",
+        '"Time","Power\n(kW)"\n"2026-06-21T10:00Z","1"\n"2026-06-21T10:30Z","2"\n',
+        {},
+        "line 1 has a quote that is not closed; close it on its line.",
+    ),
+    (
+        "hours of a year",
+        "Hour,AC (kW)\n0,0\n1,1.5\n",
+        {},
+        "line 2: 0 in the column Hour is no time, but a count",
+    ),
+    (
+        "a letter behind the time",
+        "Start Time,P\n2026-06-21 12:00:00 DST,1\n2026-06-21 12:30:00 DST,2\n",
+        {},
+        "line 2: 2026-06-21 12:00:00 DST is no time",
+    ),
+    *(
+        (
+            f"the name of a month: {text}",
+            f"Begin;P\n{text};1\n{text};2\n",
+            {},
+            f"line 2: {text} is no time; give time_format = {form}, or give one such as",
+        )
+        for text, form in (
+            ("21-Jun-2026 10:00", "%d-%b-%Y %H:%M"),
+            ("21 Jun 2026 10:00:05", "%d %b %Y %H:%M:%S"),
+            ("Jun 21, 2026 12:00 PM", "%b %d, %Y %I:%M %p"),
+        )
+    ),
+    ("JSON", '{"time":"2026-06-21T10:00Z","P":1}\n{"time":"2026-06-21T10:30Z","P":2}\n', {}, "is JSON, not CSV"),
+    ("a web page", "<html><body>Log in</body></html>\n", {}, "is a web page or XML, not CSV"),
+    ("a spreadsheet", "PK\x03\x04\x14", {}, "is a spreadsheet, not CSV"),
     (
         "digits of a date without its century",
         "time,P\n2606211000,1\n2606211100,2\n",
@@ -653,11 +861,54 @@ def test_an_hour_that_is_left_out(offset: str, wishes: dict[str, Any]) -> None:
     assert steps == ({3600} if wishes == BERLIN else {3600, 7200})
 
 
-@pytest.mark.parametrize("day, hour", [("2026-03-29", 3), ("2026-03-28", 2), ("2026-03-22", 2), ("2026-10-25", 2)])
+@pytest.mark.parametrize("day, hour", [("2026-03-29", 4), ("2026-03-28", 2), ("2026-03-22", 2), ("2026-10-24", 2)])
 def test_another_hour_that_is_left_out(day: str, hour: int) -> None:
     """It says nothing of a time zone."""
     text = "time,P\n" + "".join(f"{day} {each:02}:00,{each}\n" for each in range(6) if each != hour)
     assert len(parse(text).times) == 5
+
+
+AUTUMN = "".join(f"2026-10-25 {hour:02}:{minute:02},{hour}\n" for hour in range(6) for minute in (0, 30))
+
+
+def hours(first: datetime, last: datetime) -> str:
+    """A row of each hour."""
+    count = (last - first).days * 24
+    return "".join(f"{first + timedelta(hours=each):%Y-%m-%d %H:%M},{each}\n" for each in range(count))
+
+
+@pytest.mark.parametrize("day, zone, line", [
+    ("2026-10-25", "Europe/Berlin", 4), ("2026-11-01", "America/New_York", 3), ("2026-04-05", "Australia/Sydney", 4),
+])  # fmt: skip
+def test_an_hour_that_should_be_there_twice(day: str, zone: str, line: int) -> None:
+    """In the night in which clocks go back, hours that are there once are of UTC, or half of them was taken away."""
+    text = "time,P\n" + "".join(f"{day} {hour:02}:00,{hour}\n" for hour in range(6))
+    with pytest.raises(BadProfile) as caught:
+        parse(text)
+    said = f"line {line} is in an hour that comes twice where clocks go back, as in {zone}, and that hour, {day} 0"
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith("give file_timezone = UTC or file_timezone = the file's time zone.")
+
+
+@pytest.mark.parametrize("text, wishes", [
+    ("time,P\n" + AUTUMN, {"file_timezone": "UTC"}),
+    ("time,P\n" + AUTUMN, BERLIN),
+    ("time (UTC),P\n" + AUTUMN, {}),
+    ("time,P\n" + AUTUMN.replace(",", "Z,"), {}),
+    ("time,P\n" + "".join(f"2026-{month:02}-25,{month}\n" for month in range(9, 13)), {}),
+    # What has rows in each hour that is left out in spring is of no clock that is changed.
+    ("time,P\n" + hours(datetime(2026, 1, 1), datetime(2027, 1, 1)), {}),  # noqa: DTZ001
+])  # fmt: skip
+def test_what_can_be_no_hour_that_comes_twice(text: str, wishes: dict[str, Any]) -> None:
+    """A zone is named, or the file shows that its clock is not changed."""
+    assert len(parse(text, **wishes).times) == text.count("\n") - 1
+
+
+def test_a_clock_that_is_changed_in_spring_is_none_of_another_place() -> None:
+    """March in Europe says nothing of the night in November in which clocks go back in America."""
+    parse("time,P\n" + hours(datetime(2026, 3, 20), datetime(2026, 4, 2)))  # noqa: DTZ001
+    with pytest.raises(BadProfile, match="as in America/New_York"):
+        parse("time,P\n" + hours(datetime(2026, 3, 20), datetime(2026, 11, 20)))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvsim import config
+from pvsim import config, tools
 from pvsim.dayfile import DayFiles
 from pvsim.errors import ConfigError
 from pvsim.meter import progress
@@ -46,6 +46,20 @@ def write(directory: Path, seconds: range, meter_id: str = "Meter_0", zone: str 
     files.write(meter_id, instants, list(map(format_row, readings, pv)))
     assert files.commit() == {}
     files.close()
+
+
+EVIL = "\x1b]0;x\x07\x1b[2J\u202e"
+
+
+def test_nothing_of_a_file_is_printed_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and lines of somebody else's files do nothing to the terminal of who verifies them, or sums them up."""
+    day = tmp_path / "Meter_0-2026-06-21.csv"
+    day.write_text(f"{HEADER}\nMeter{EVIL},1782036000,1.0,0.0,1.0\nMeter_0,1782036001,{EVIL},0.0,1.0\n")
+    for command in ["verify", day], ["verify", tmp_path / f"{EVIL}.csv"], ["report", day], ["report", f"{EVIL}.csv"]:
+        tools.main([str(each) for each in command])
+        said = "".join(capsys.readouterr())
+        assert said.replace("\n", "").isprintable()
+        assert command[0] == "report" or "\\x1b]0;x\\x07" in said
 
 
 Run = Callable[..., tuple[int, dict[str, Any]]]

@@ -15,6 +15,7 @@ from typing import Any
 from pvsim import config
 from pvsim.config import PV
 from pvsim.config.keys import option
+from pvsim.foreign import printable_lines
 from pvsim.tools.dayfiles import named_day_files
 from pvsim.tools.report.energy import Day, day_energy
 from pvsim.tools.report.plot import draw
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     days = list(_each(calculate, wanted))
     if options.plot:
         draw(days, time_zone, options.plot)
-    print(as_json(days, time_zone) if options.json else as_text(days, time_zone))
+    print(as_json(days, time_zone) if options.json else printable_lines(as_text(days, time_zone)))
     return 1 if any(day.uncounted for day in days) else 0
 
 

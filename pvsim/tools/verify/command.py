@@ -14,6 +14,7 @@ from typing import Any
 
 from pvsim import config
 from pvsim.errors import ConfigError, UsageError
+from pvsim.foreign import printable_lines
 from pvsim.instants import END_NS
 from pvsim.meter import progress
 from pvsim.tools.dayfiles import named_day_files
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
         reports += check_meter(expect(meter_id), islice(found, len(days)), since_ns, until_ns, own_stops)
-    print(as_json(reports, time_zone) if options.json else as_text(reports, time_zone))
+    print(as_json(reports, time_zone) if options.json else printable_lines(as_text(reports, time_zone)))
     return 0 if all(not report.counts.total() for report in reports) else 1
 
 

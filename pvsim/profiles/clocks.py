@@ -1,0 +1,63 @@
+"""Clocks that go forward in spring and back in autumn, and what they leave in a file whose times have no offset.
+
+Such times are UTC unless the user says otherwise. A file of local times shows in two nights of a year that it is one:
+an hour is not there, or there twice. Where somebody has taken the second turn away, the hour is there once, as in UTC;
+so a row in it can be read in two ways, unless the same file has rows in the hour that this clock leaves out in spring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+SECOND_NS = 10**9
+DAY_NS = 86_400 * SECOND_NS
+HOUR_NS = 3600 * SECOND_NS
+# One for each night and hour in which the clocks of many people change.
+_ZONES = (
+    "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "Australia/Sydney", "Pacific/Auckland",
+)  # fmt: skip
+
+
+class Change(NamedTuple):
+    """An hour that the clocks of a zone leave out, or have twice: where it begins, in ns, as if they were UTC."""
+
+    start_ns: int
+    is_forward: bool
+    zone: str
+
+
+def changes(first_ns: int, last_ns: int) -> list[Change]:
+    """Those whose hour touches a span."""
+    first_year, last_year = (datetime.fromtimestamp(each // SECOND_NS, UTC).year for each in (first_ns, last_ns))
+    every = [each for year in range(first_year, last_year + 1) for zone in _ZONES for each in _of_year(zone, year)]
+    return [each for each in every if first_ns < each.start_ns + HOUR_NS and each.start_ns <= last_ns]
+
+
+@lru_cache(maxsize=1000)
+def _of_year(zone: str, year: int) -> tuple[Change, ...]:
+    return tuple(_found(zone, year))
+
+
+def _found(zone: str, year: int) -> Iterator[Change]:
+    clock = ZoneInfo(zone)
+    noon = datetime(year, 1, 1, 12, tzinfo=clock)
+    for _ in range(date(year, 12, 31).timetuple().tm_yday):
+        before, noon = noon, noon + timedelta(1)
+        if before.utcoffset() != noon.utcoffset():
+            yield from _within(zone, before.replace(hour=0, tzinfo=None), 36)
+
+
+def _within(zone: str, start: datetime, hours: int) -> Iterator[Change]:
+    """The hours of a wall clock in which it makes a difference whether this is the first turn or the second."""
+    clock = ZoneInfo(zone)
+    for hour in range(12, hours):
+        wall = start + timedelta(hours=hour)
+        first, second = (wall.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
+        if first != second:
+            since = wall - datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock
+            is_forward = (first or timedelta()) < (second or timedelta())
+            yield Change(since // timedelta(seconds=1) * SECOND_NS, is_forward, zone)
