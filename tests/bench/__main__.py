@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -148,7 +149,7 @@ class State(NamedTuple):
 class Recording:
     """A PV service that records some meters, watched."""
 
-    def __init__(self, bench: Bench, services: Services, ids: str, count: int) -> None:
+    def __init__(self, bench: Bench, services: Services, ids: str, count: int, *options: str) -> None:
         self.services = services
         self._state = services.directory / "state"
         self.pv = services.start(
@@ -156,6 +157,7 @@ class Recording:
             *services._configure(bench.node, ""),
             "-ids",
             ids,
+            *options,
             env={"PVSIM_BENCH": str(self._state)},
         )
         if count:
@@ -425,6 +427,13 @@ def _live(bench: Bench, fleet: Fleet, rates: Sequence[float]) -> Iterator[Result
     yield Result(f"{what}: p99", percentile_s(ages, 0.99), "s", -1, 5.0 if linger else 2.0)
 
 
+class Cost(NamedTuple):
+    """µs of CPU that a PV service needed for a row, and how many live copies it sent for each."""
+
+    row_us: float
+    copies: float
+
+
 def copies(bench: Bench) -> Iterator[Result]:
     """What the live copy costs: the same fleet, recorded with it, without, with and without; CPU of the PV service."""
     count = bench.options.meters or (5_000 if bench.options.long else 1_000)
@@ -434,28 +443,36 @@ def copies(bench: Bench) -> Iterator[Result]:
     costs = [_copies(bench, services, count, seconds, live) for live in ("yes", "no") * 2]
     assert meter.stop(timeout=60) == 0, meter.output
     pairs = list(zip(costs[::2], costs[1::2], strict=True))
-    more = [100 * (with_copies / without - 1) for with_copies, without in pairs]
-    note = "; ".join(f"{with_copies:.1f} and {without:.1f} µs a row" for with_copies, without in pairs)
+    # Messages of a busy fleet have two readings, and the newest is copied; figures are written every 15 s.
+    assert all(with_copies.copies > 0.3 and not without.copies for with_copies, without in pairs), pairs
+    more = [100 * (with_copies.row_us / without.row_us - 1) for with_copies, without in pairs]
+    note = "; ".join(f"{yes.row_us:.1f} ({yes.copies:.2f} copies) and {no.row_us:.1f} µs a row" for yes, no in pairs)
     note += f"; load {os.getloadavg()[0]:.1f}"
     what = f"live copies of {count:,} meters, {seconds} s: more CPU of the PV service"
     yield Result(what, statistics.mean(more), "%", -1, 5, None, None, note)
 
 
-def _copies(bench: Bench, services: Services, count: int, seconds: int, live: str) -> float:
-    """µs of CPU that the PV service needs for a row, once it has caught up."""
+def _copies(bench: Bench, services: Services, count: int, seconds: int, live: str) -> Cost:
+    """What a row costs, once the PV service has caught up."""
     say(f"copies: {count:,} meters for {seconds} s, live = {live}")
     (services.directory / "simulation.ini").write_text(f"[pv]\nlive = {live}\n")
     began_s = time.time()
-    recording = Recording(bench, services, ids_of(count), count)
+    recording = Recording(bench, services, ids_of(count), count, "--metrics-file", f"{live}.prom")
     wait_until(lambda: recording.state.meters == count, LONGEST_S, "a row of each meter")
-    time.sleep(max(10, (time.time() - began_s) / 2))  # what has waited is written
-    pid, rows = recording.pv.process.pid, recording.state.rows
-    before = usage(pid)
+    time.sleep(max(20, (time.time() - began_s) / 2))  # what has waited is written
+    pid, figures = recording.pv.process.pid, services.directory / f"{live}.prom"
+    rows, sent, before = recording.state.rows, _sent(figures), usage(pid)
     time.sleep(seconds)
-    used, rows = usage(pid).since(before), recording.state.rows - rows
+    used, rows, sent = usage(pid).since(before), recording.state.rows - rows, _sent(figures) - sent
     assert 0.9 < rows / (count * seconds) < 1.1, f"{rows:,} rows of {count:,} meters in {seconds} s"
     assert recording.pv.stop(timeout=60) == 0, recording.pv.output
-    return used.cpu_s * 1e6 / rows
+    return Cost(used.cpu_s * 1e6 / rows, sent / rows)
+
+
+def _sent(figures: Path) -> float:
+    """The live copies that a PV service says it has sent."""
+    (sent,) = re.findall(r"(?m)^pvsim_live_copies_total\{.*\} (\S+)$", figures.read_text())
+    return float(sent)
 
 
 def restart(bench: Bench) -> Iterator[Result]:
