@@ -58,7 +58,6 @@ class Marks:
             ready()
 
     def _look(self, done: Callable[[], None]) -> None:
-
         def on_looked(exist: bool) -> None:
             self._exist = exist and not self._is_denied
             done()

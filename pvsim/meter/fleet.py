@@ -190,7 +190,7 @@ class Fleet:
             meter.track.go_back()
 
     def settle(self) -> None:
-        """To be called every 5 s, while there is a connection."""
+        """To be called every second."""
         for meter in self.meters:
             meter.track.settle()
 

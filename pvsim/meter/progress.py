@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 RESTART_NS = 90 * 10**9  # started again within this time, a meter counts as never stopped
 INSTANT_NS = 2 * 10**9  # no broker is killed and back again in less
 MAX_GAPS = 32
+SETTLED_S = (
+    5  # after which a broker that is killed does not forget what it has confirmed; only a young queue can vanish
+)
 
 
 class Track:
     """The progress of one meter; instants are ns since the epoch.
 
     confirmed_ns: every reading up to this instant is confirmed by the broker (or was never to be made);
-    settled_ns: confirmed for some seconds, so that a broker that is killed does not forget it any more;
+    settled_ns: confirmed for SETTLED_S, so that a broker that is killed does not forget it any more;
+    marks_ns: how far it was confirmed in each of the last seconds;
     declared_ns: where the meter was when its queue was declared, and so the oldest that the queue can hold;
     sent_ns: the last instant that may have been sent, confirmed or not;
     made_with: what its readings come from, None if nobody knows;
@@ -49,14 +53,15 @@ class Track:
         "floor_ns",
         "gaps",
         "made_with",
-        "mark_ns",
+        "marks_ns",
         "sent_ns",
         "settled_ns",
         "stopped_ns",
     )
 
     def __init__(self, now_ns: int, made_with: str | None = None) -> None:
-        self.confirmed_ns = self.mark_ns = self.settled_ns = self.declared_ns = self.sent_ns = now_ns
+        self.confirmed_ns = self.settled_ns = self.declared_ns = self.sent_ns = now_ns
+        self.marks_ns = [now_ns] * SETTLED_S
         self.floor_ns = 0
         self.made_with = made_with
         self.gaps: list[tuple[int, int]] = []
@@ -90,8 +95,8 @@ class Track:
         self.confirmed_ns = instant_ns
 
     def settle(self) -> None:
-        """To be called every 5 s: what was confirmed at the last call, and still is, is settled."""
-        self.settled_ns, self.mark_ns = self.mark_ns, self.confirmed_ns
+        """To be called every second: what was confirmed SETTLED_S calls ago, and still is, is settled."""
+        self.settled_ns, *self.marks_ns = *self.marks_ns, self.confirmed_ns
 
     def go_back(self) -> None:
         """The broker may have been killed, and may have forgotten what is not settled."""
@@ -150,7 +155,7 @@ class Track:
     def _rewind(self, instant_ns: int) -> None:
         instant_ns = max(instant_ns, self.floor_ns)
         self.confirmed_ns = min(self.confirmed_ns, instant_ns)
-        self.mark_ns = min(self.mark_ns, instant_ns)
+        self.marks_ns = [min(mark_ns, instant_ns) for mark_ns in self.marks_ns]
         self.settled_ns = min(self.settled_ns, instant_ns)
 
     def _forget_old_gaps(self) -> None:
@@ -258,7 +263,8 @@ def _track(record: Any) -> Track:
     if not isinstance(record, dict):
         raise ValueError("a meter's record is no JSON object")
     track = Track(_instant(record, "confirmed_ns"))
-    track.mark_ns = track.settled_ns = min(track.confirmed_ns, _instant(record, "settled_ns"))
+    track.settled_ns = min(track.confirmed_ns, _instant(record, "settled_ns"))
+    track.marks_ns = [track.settled_ns] * SETTLED_S
     track.declared_ns = min(track.settled_ns, _instant(record, "declared_ns"))
     track.gaps = [_gap(gap) for gap in record.get("gaps", [])]
     if "sent_ns" in record:
