@@ -55,7 +55,10 @@ class User(Protocol):
 
 
 class Link:
-    """One connection that comes back by itself."""
+    """One connection that comes back by itself.
+
+    Half of its fields are memory from one connection to the next: whose turn it is, and what has been said already.
+    """
 
     def __init__(self, settings: BrokerSettings, loop: Loop, user: User) -> None:
         self._settings = settings

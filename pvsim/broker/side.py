@@ -62,7 +62,10 @@ class Probe:
 
 
 class Side:
-    """The second connection of a broker's owner."""
+    """The second connection of a broker's owner.
+
+    First messages and probes are in one class because they share what may hang: the connection, and its end.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

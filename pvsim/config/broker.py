@@ -43,7 +43,8 @@ class BrokerSettings:
     """Where the broker is and how to talk to it. `source`: the file, as messages name it.
 
     `addresses`: any of them will do. `ca_file`: None for the CAs of the system. `key_file`: None for `cert_file`,
-    which holds the key, too. `external`: log in by the certificate, and not by name and password.
+    which holds the key, too. `external`: log in by the certificate, and not by name and password. It has as many fields
+    as [broker] has keys.
     """
 
     addresses: tuple[Address, ...] = (Address("localhost"),)

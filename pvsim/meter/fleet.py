@@ -113,7 +113,11 @@ class Meter:
 
 
 class Fleet:
-    """The meters of one process, and what each has to send next."""
+    """The meters of one process, and what each has to send next.
+
+    It is long because all that decides about the next message of a meter stands in it: due, admitted, sent, refused,
+    and behind. To read that in one place is worth more than a shorter class.
+    """
 
     def __init__(
         self,

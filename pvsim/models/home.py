@@ -94,7 +94,10 @@ def hour_at(clock: LocalClock, time_s: int) -> Hour:
 
 
 class Home:
-    """The habits of one household, drawn from seed and meter id; it asks for the hours one by one."""
+    """The habits of one household, drawn from seed and meter id; it asks for the hours one by one.
+
+    Each source of chance has a field of its own, so that no habit depends on how often another one was asked for.
+    """
 
     def __init__(self, seed: int, meter_id: str, things: Things, place: Place) -> None:
         self._place = place
