@@ -19,7 +19,7 @@
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache, and the reports of the last run (.venv/report).
 #
-# A part runs although an earlier one failed. What this machine does not allow is left out; each part says so when it
+# A part runs although another one failed; broker and package run side by side. What this machine does not allow is left out; each part says so when it
 # begins, and the last line says it again. Where CI is set, whatever is left out fails.
 set -eu
 
@@ -113,7 +113,7 @@ unit() {
     return "$style"
 }
 
-broker() { run_pytest broker -n 3 --dist loadgroup "$@"; }
+broker() { run_pytest broker -n 4 --dist loadgroup "$@"; }
 
 # A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
 package() { run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"; }
@@ -126,7 +126,8 @@ run_part() {
     if [ "$1" = package ] && ! is_root; then
         leave_out package 'the package part, which boots machines: needs root'
     else
-        PVSIM_PART=yes sh tests/run.sh "$@" || status=$?
+        # shellcheck disable=SC2086 # nothing, or a command with its options
+        PVSIM_PART=yes ${apart-} sh tests/run.sh "$@" || status=$?
     fi
     echo "$status $(($(date +%s) - began))" >"$reports/$1.status"
 }
@@ -147,6 +148,7 @@ models() {
 }
 
 leave() {
+    [ -z "$beside" ] || kill -- "-$(cat "$reports/package.pid")" # a session of its own, which hears no Ctrl-C
     start_services_again
     rm -rf "$temporary"
     # Run with sudo in somebody's checkout, .venv is theirs.
@@ -161,6 +163,7 @@ export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode" RUFF_CACHE_DIR="$PWD/.venv/ruff
 export HYPOTHESIS_STORAGE_DIRECTORY="$PWD/.venv/hypothesis"
 reports=.venv/report
 policy=
+beside=
 temporary=$(mktemp -d)
 trap leave EXIT
 trap 'exit 130' INT TERM
@@ -175,6 +178,7 @@ esac
 
 if [ -n "${PVSIM_PART-}" ]; then
     unset PVSIM_PART
+    echo $$ >"$reports/$parts.pid"
     "$parts" "$@"
     exit
 fi
@@ -192,6 +196,20 @@ case $parts in
         exit
         ;;
 esac
-for part in $parts; do run_part "$part" "$@"; done
+case $parts in
+    # The package part waits for its machines most of the time; it runs beside the broker part, and shows what it has
+    # to say afterwards.
+    *broker*package*)
+        run_part unit "$@"
+        say 'tests/package runs beside tests/broker'
+        apart='setsid --wait' run_part package "$@" >"$reports/beside.log" 2>&1 &
+        beside=yes
+        run_part broker "$@"
+        wait
+        beside=
+        cat "$reports/beside.log"
+        ;;
+    *) run_part "$parts" "$@" ;;
+esac
 # shellcheck disable=SC2086
 /usr/bin/python3 tests/summary.py "$reports" $parts

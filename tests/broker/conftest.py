@@ -23,6 +23,7 @@ from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS
 from tests.broker import shell
 from tests.broker.certificates import Authority
+from tests.broker.told import Told
 
 CHECKOUT = Path(__file__).parents[2]
 LOGINS = "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\nssl_cert_login_from = common_name\n"
@@ -274,6 +275,14 @@ def services(tmp_path: Path) -> Iterator[Services]:
     """Starts services in `tmp_path`."""
     with Nest("pvsim-tests-") as nest:
         yield Services(nest, tmp_path)
+
+
+@pytest.fixture
+def told(services: Services) -> Iterator[Told]:
+    """Hears what services say that are started with `env=at(told)`."""
+    told = Told(services.directory)
+    yield told
+    told.close()
 
 
 @pytest.fixture

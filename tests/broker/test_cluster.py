@@ -5,11 +5,9 @@ More of it: PVSIM_CLUSTER_ROUNDS=10 sudo -E sh tests/run.sh broker -k cluster -s
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +17,6 @@ from tests.broker.conftest import PATIENCE, Service, Services, wait_until
 
 METERS = 200
 ROUNDS = int(os.environ.get("PVSIM_CLUSTER_ROUNDS", "3"))
-YOUNG_S = 65  # what becomes of younger queues is another test's business
 pytestmark = pytest.mark.xdist_group("heavy")
 
 
@@ -32,10 +29,6 @@ class Fleet:
         (services.directory / "broker.ini").write_text(f"[broker]\nhost = {cluster.hosts}\n")
         ids = ["-conf", "broker.ini", "-ids", f"M_0..{METERS - 1}"]
         self.pv = services.start("pvsim.pv", *ids)
-        self.meter = services.start("pvsim.meter", *ids, "--state-dir", ".")
-        self.catch_up(90)
-        assert self.meter.stop(timeout=30) == 0
-        make_old(services.directory / f"progress-M_0..{METERS - 1}.json")
         self.meter = services.start("pvsim.meter", *ids, "--state-dir", ".")
         self.catch_up(90)
 
@@ -73,14 +66,6 @@ class Fleet:
 
     def _said(self) -> str:
         return "\n".join(line[:300] for line in self.services.all_output().splitlines()[-30:])
-
-
-def make_old(path: Path) -> None:
-    """Have the progress in a file say that the queues were declared so long ago that none of them is young."""
-    saved = json.loads(path.read_text())
-    for record in saved["meters"].values():
-        record["declared_ns"] -= YOUNG_S * 10**9
-    path.write_text(json.dumps(saved))
 
 
 @pytest.mark.timeout(600 + 120 * ROUNDS)

@@ -9,10 +9,10 @@ from pathlib import Path
 from pvsim.reading import MAX_DAYS, encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import PATIENCE, Amqp, Services, held, wait_until, wait_until_acknowledged
-from tests.broker.test_errors import Told, at, told
 from tests.broker.test_promises import gaps, small_disk
+from tests.broker.told import Told, at
 
-__all__ = ["small_disk", "told"]
+__all__ = ["small_disk"]
 
 DAY_NS = 86_400 * 10**9
 DAYS = 3 * MAX_DAYS

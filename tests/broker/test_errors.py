@@ -7,7 +7,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from pvsim.tools.node import Node
 from tests.broker import shell
 from tests.broker.certificates import Authority, Span
 from tests.broker.conftest import Service, Services, wait_for_queue, wait_until
+from tests.broker.told import Told, at
 
 PASSWORD = "ge#heim 3.1415"
 # Their names, and what they may configure, write and read.
@@ -170,43 +170,6 @@ FAILING = [
         id="nobody listens",
     ),
 ]
-
-
-class Told:
-    """What a service tells systemd."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "notify"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self.path))
-        self._socket.setblocking(False)
-        self._status = ""
-
-    @property
-    def status(self) -> str:
-        """The last line that `systemctl status` would show."""
-        with suppress(BlockingIOError):
-            while message := self._socket.recv(8192).decode():
-                if message.startswith("STATUS="):
-                    self._status = message.removeprefix("STATUS=")
-        return self._status
-
-    def close(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-
-@pytest.fixture
-def told(services: Services) -> Iterator[Told]:
-    """Takes what services say that are started with `env=at(told)`."""
-    told = Told(services.directory)
-    yield told
-    told.close()
-
-
-def at(told: Told) -> dict[str, str]:
-    """The environment of a service that tells it."""
-    return {"NOTIFY_SOCKET": str(told.path)}
 
 
 def configure(services: Services, text: str, **names: object) -> Path:

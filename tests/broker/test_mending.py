@@ -26,7 +26,7 @@ from pvsim.ids import REJECTED
 from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.conftest import Service, Services, held, wait_until
-from tests.broker.test_errors import Told, at
+from tests.broker.told import Told, at
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 FOREIGN = 100  # messages of somebody else in each queue
@@ -82,24 +82,6 @@ def confirmed(told: Told) -> int:
     """How many readings a meter's status says are confirmed."""
     match = re.search(r"(\d+) readings confirmed", told.status)
     return int(match[1]) if match else 0
-
-
-@pytest.fixture
-def told(services: Services) -> Iterator[Told]:
-    """Takes what services say that are started with `env=at(told)`."""
-    told = Told(services.directory)
-    is_over = threading.Event()
-
-    def read() -> None:  # as systemd does: a service that is not heard waits
-        while not is_over.wait(0.1):
-            assert told.status is not None
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    yield told
-    is_over.set()
-    reader.join()
-    told.close()
 
 
 @pytest.mark.parametrize("options", [(), ("--state-dir", "."), ("--from", "2026-01-01", "--to", "2026-01-02")])

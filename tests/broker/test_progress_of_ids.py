@@ -13,10 +13,8 @@ import pytest
 
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
-from tests.broker.test_errors import Told, at, told
 from tests.broker.test_promises import faked_clock, gaps, set_clock
-
-__all__ = ["told"]
+from tests.broker.told import Told, at
 
 
 def simulate(services: Services, text: str) -> None:
@@ -58,7 +56,10 @@ def test_settings_that_change(node: Node, services: Services, text: str, number:
 
 
 def test_what_could_not_be_sent_is_made_with_the_new_settings(own_node: Node, services: Services) -> None:
-    """The broker was away before the change: what was never sent has no other value yet, so there is no gap."""
+    """The broker was away before the change: what was never sent has no other value yet, so it is sent.
+
+    What was on its way when the broker was killed may have been taken: that alone is not sent with another value.
+    """
     simulate(services, "[meter]\ninterval = 0.1\n")
     meter = services.meter(own_node, "-ids", "M", "--state-dir", ".")
     services.pv(own_node, "-ids", "M")
@@ -71,7 +72,8 @@ def test_what_could_not_be_sent_is_made_with_the_new_settings(own_node: Node, se
     own_node.start()
     wait_until(lambda: max(services.times("M")) > time.time() - 1, 60, "the present")
     assert not [instant for instant, rows in rows_of_instants(services, "M").items() if rows > 1]
-    assert not gaps(sorted(rows_of_instants(services, "M")), 0.1)
+    missing = gaps(sorted(rows_of_instants(services, "M")), 0.1)
+    assert sum(after - before - 0.1 for before, after in missing) < 0.35, missing
 
 
 def test_one_more_id(node: Node, services: Services) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pvsim.row import HEADER
 from pvsim.tools.node import Node
-from tests.broker.conftest import Amqp, Services, wait_for_queue, wait_until
+from tests.broker.conftest import Amqp, Services, held, wait_for_queue, wait_until
 
 
 def test_three_meters_give_three_files(node: Node, services: Services) -> None:
@@ -43,7 +43,8 @@ def test_a_reading_on_the_wire(node: Node, services: Services, amqp: Amqp) -> No
     """An independent client reads the documented JSON, with exactly its keys."""
     services.meter(node)
     wait_until(lambda: "Connected" in services.all_output(), 10, "a connection")
-    time.sleep(2)
+    wait_until(lambda: held(node, "Meter_0") >= 2, 20, "a message after the first, which brings what was due before")
+    amqp.consume("Meter_0")
     before = time.time()
     reading = json.loads(amqp.consume("Meter_0"))
     assert set(reading) == {"meter_id", "value", "time_s"}

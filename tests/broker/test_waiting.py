@@ -7,9 +7,7 @@ import time
 
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
-from tests.broker.test_errors import Told, at, told
-
-__all__ = ["told"]
+from tests.broker.told import Told, at
 
 
 def test_a_meter_that_nobody_runs(node: Node, services: Services, told: Told) -> None:
