@@ -19,8 +19,9 @@
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache, and the reports of the last run (.venv/report).
 #
-# A part runs although another one failed; broker and package run side by side. What this machine does not allow is left out; each part says so when it
-# begins, and the last line says it again. Where CI is set, whatever is left out fails.
+# A part runs although another one failed; broker and package run side by side. What this machine does not allow is
+# left out; each part says so when it begins, and the last line says it again. Where CI is set, whatever is left out
+# fails.
 set -eu
 
 cd "$(dirname "$0")/.."
