@@ -57,7 +57,7 @@ def conclusion(parts: list[Part], is_ci: bool) -> tuple[int, str]:
     failed = sum(part.failed for part in parts)
     counts = f"{sum(part.passed for part in parts)} passed, {failed} failed, {skipped.total()} skipped"
     took = ", ".join(f"{part.name} {_clock(part.seconds)}" for part in parts)
-    words = [f"{counts} in {_clock(sum(part.seconds for part in parts))} ({took})", *trouble]
+    words = [f"{counts} ({took})", *trouble]
     if known := Counter(reason for part in parts for reason in part.known):
         words.append("KNOWN TO FAIL: " + "; ".join(f"{count} × {reason}" for reason, count in known.most_common()))
     if skipped:

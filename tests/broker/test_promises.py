@@ -250,14 +250,15 @@ def test_readers_lock_nobody_out(node: Node, services: Services) -> None:
     assert "Another process publishes these meters" in second.output
 
 
-@pytest.mark.parametrize("name", ["progress.part", "progress.lock", time.strftime("Meter_0-%F.csv")])
+@pytest.mark.parametrize("name", ["progress.part", "progress.lock", "Meter_0-%F.csv"])
 def test_links_are_not_followed(name: str, node: Node, services: Services) -> None:
     """A directory may be somebody else's, who has put links where files are to be written: what they name stays."""
     target = services.directory / "precious"
     target.write_text("{}")
     theirs = services.directory / "theirs"
     theirs.mkdir()
-    theirs.joinpath(name).symlink_to(target)
+    for each in {time.strftime(name, time.localtime(time.time() + ahead_s)) for ahead_s in (0, 86_400)}:
+        theirs.joinpath(each).symlink_to(target)
     meter = services.meter(node, "--state-dir", "theirs")
     pv = services.pv(node, "-ids", "Meter_0", "--output-dir", "theirs")
     wait_until(lambda: "Cannot" in meter.output + pv.output, 20, "a sentence")

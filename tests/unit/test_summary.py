@@ -49,8 +49,7 @@ def test_everything_is_counted(tmp_path: Path, junit: str) -> None:
     done = summary(tmp_path, "all")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == (
-        "== FAILED: 1 passed, 2 failed, 3 skipped in 1:01 (all 1:01). "
-        "NOT CHECKED: 2 × needs a miracle; 1 × style: needs pip."
+        "== FAILED: 1 passed, 2 failed, 3 skipped (all 1:01). NOT CHECKED: 2 × needs a miracle; 1 × style: needs pip."
     )
     assert "test_all.py::test_good" in done.stdout
 
@@ -62,7 +61,7 @@ SKIPPED = '<testcase classname="tests.a" name="other" time="0"><skipped message=
 @pytest.mark.parametrize(
     "status, report, ci, is_good, said",
     [
-        ("0 9", GOOD.format(""), "true", True, "Passed: 1 passed, 0 failed, 0 skipped in 0:09"),
+        ("0 9", GOOD.format(""), "true", True, "Passed: 1 passed, 0 failed, 0 skipped (a 0:09)."),
         ("0 9", GOOD.format(SKIPPED), "", True, "NOT CHECKED: 1 × needs root."),
         ("0 9", GOOD.format(SKIPPED), "true", False, "CI is set, so that what is not checked fails."),
         ("1 9", GOOD.format(""), "", False, "a ended with status 1"),
