@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,7 +41,7 @@ class Publisher:
         self._late: dict[int, str] = {}  # the queues of those for which nobody waits any more
         self._unroutable: set[int] = set()
 
-    def open(self, channel: Any, ready: Any) -> None:
+    def open(self, channel: Any, ready: Callable[[], None]) -> None:
         """Publish on this channel from now on."""
         self.clear()
         self._channel = channel
