@@ -7,6 +7,7 @@ we do. What we declare has a mark, which tells its meter that what it had confir
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
@@ -22,6 +23,7 @@ GONE_S = 60.0  # for which a queue that is gone is left to its meter
 LOOK_S = 1.0  # between two looks for it
 PROBE_S = 5.0  # between two tries to consume a queue that does not answer
 ROUND_S = 15  # in which each queue has its turn to be looked at
+MOST_PATIENCE = 31  # rounds
 
 
 class Phase(Enum):
@@ -38,7 +40,10 @@ class Phase(Enum):
 class Source:
     """One queue, and what is known of it."""
 
-    __slots__ = ("declare_at_s", "is_doubtful", "is_known", "is_quiet", "misses", "phase", "queue", "trouble")
+    __slots__ = (
+        "declare_at_s", "is_doubtful", "is_known", "is_quiet", "messages", "misses", "patience", "phase", "queue",
+        "trouble"
+    )  # fmt: skip
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
@@ -47,7 +52,9 @@ class Source:
         self.is_doubtful = False  # to consume it has cost a connection
         self.declare_at_s = 0.0  # until then, its meter is to do that
         self.is_quiet = False  # nothing has come since its last turn
-        self.misses = 0  # how often the broker knew of no consumer
+        self.messages = 0  # that it held at the last look
+        self.misses = 0  # looks in a row that showed no sign of its consumer
+        self.patience = 1  # so many of them are borne
         self.trouble = ""
 
 
@@ -98,7 +105,7 @@ class Intake:
     def on_delivery(self, queue: str) -> None:
         """A message of this queue has come."""
         source = self._sources[queue]
-        source.is_quiet, source.misses = False, 0
+        source.is_quiet, source.misses, source.patience = False, 0, 1
         if source.phase is Phase.STANDBY:
             source.phase = Phase.CONSUMED
             log.info("Takes over %s from another PV service.", queue)
@@ -172,8 +179,11 @@ class Intake:
             self._ask(source)
 
     # A broker may lose a consumer without a word: one in a cluster did, whose queue was deleted while its leader moved.
-    # And where a queue is declared again before a consumer was told that it was deleted, the broker (3.10) moves the
-    # consumer by itself, and then drops what it should deliver: it says that it has the consumer, and nothing comes.
+    # And where a queue is declared again before its consumers were told that it was deleted, the broker (3.10) moves
+    # them by itself, and then drops what it should deliver: it says that it has a consumer, and nothing comes. A
+    # consumer on standby is moved, too, and holds up the queue once the active one has gone. It cannot tell that from
+    # one that waits behind a slow consumer, but by the messages, which become no fewer; so it may be wrong, and takes
+    # longer each time.
 
     def _look_for_lost_consumers(self) -> None:
         """Each queue has its turn every ROUND_S; if nothing has come since the last one, the broker is asked."""
@@ -184,7 +194,11 @@ class Intake:
             source.is_quiet = True
 
     def _on_quiet_looked(self, source: Source, queue: Queue | None) -> None:
-        is_kept = source.phase is Phase.CONSUMED and queue and queue.messages and not self._broker.holds(source.queue)
+        before, source.messages = source.messages, queue.messages if queue else 0
+        least = 1 if source.phase is Phase.CONSUMED else before or sys.maxsize
+        is_kept = source.messages >= least and not self._broker.holds(source.queue)
         source.misses = 0 if queue and queue.consumers and not is_kept else source.misses + 1
-        if source.misses > 1:
-            self._broker.reset(f"the queue {source.queue} has lost its consumer")
+        if source.misses > source.patience:
+            source.misses, source.patience = 0, min(2 * source.patience + 1, MOST_PATIENCE)
+            why = "holds messages, and none comes" if source.messages else "has lost its consumer"
+            self._broker.reset(f"the queue {source.queue} {why}")

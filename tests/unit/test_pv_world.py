@@ -1,0 +1,331 @@
+"""PV services on a broker that loses, forgets, refuses, blocks and does not answer: nothing is lost, nobody waits.
+
+The services are whole: intake, set-aside, recorder and what they talk to the broker with. The broker is that of
+world.py, and of the day files there is no more than which readings have a durable row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pika.exceptions import ConnectionClosedByBroker, StreamLostError
+
+from pvsim.broker import arguments, rejected_arguments
+from pvsim.config import BrokerSettings, PvSettings
+from pvsim.errors import DayFileError
+from pvsim.ids import REJECTED
+from pvsim.pv import Options, service
+from pvsim.pv.setaside import SPARE
+from pvsim.reading import encode
+from tests.unit.world import Message, Rabbit, new_rabbit
+
+SECOND = 10**9
+A, B = "A", "B"  # meters; it is the first that things happen to
+SETTINGS = BrokerSettings(max_queue_length=500)
+LONGEST_S = 400.0  # until all that has come is dealt with, once all is well
+
+
+def reading(row: str) -> str:
+    """What tells it from others: its meter and its instant."""
+    return ",".join(row.split(",", 2)[:2])
+
+
+class Files:
+    """Day files of which nothing counts but the readings whose rows are durable; those of some meters cannot be written."""
+
+    def __init__(self) -> None:
+        self.durable: set[str] = set()
+        self.broken: set[str] = set()
+        self._new: dict[str, list[str]] = {}
+
+    def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, Any]:
+        """All of one day."""
+        return {date(1970, 1, 1): (times_ns, rows)} if rows else {}
+
+    def prepare(self, meter_id: str, day: date) -> bool:
+        """It is open."""
+        return True
+
+    def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
+        """Not durable yet."""
+        self._new.setdefault(meter_id, []).extend(rows)
+        return len({*map(reading, rows)} - self.durable)
+
+    def commit(self) -> Mapping[str, DayFileError]:
+        """Durable now, but for what cannot be written."""
+        new, self._new = self._new, {}
+        for meter_id in new.keys() - self.broken:
+            self.durable.update(map(reading, new[meter_id]))
+        return {meter_id: DayFileError(f"No room for {meter_id}.") for meter_id in new.keys() & self.broken}
+
+    def close(self) -> None:
+        """What was not committed is gone."""
+        self._new.clear()
+
+
+class Pv:
+    """One PV service, which is a process and its disk."""
+
+    def __init__(self, rabbit: Rabbit) -> None:
+        self._rabbit = rabbit
+        self.files = Files()
+        self.is_running = False
+        self.status = ""
+
+    def start(self) -> None:
+        """Start it, if it does not run."""
+        if self.is_running:
+            return
+        self.is_running = True
+        self._loop = self._rabbit.loop()
+        host: Any = SimpleNamespace(files=100, wake_fd=0, metrics_file=None, stop_requested=False)
+        host.ready = host.alive = host.stopping = host.drain_wake = lambda: None
+        host.status = self._note_status
+        self._host = host
+        options = Options(SETTINGS, dict.fromkeys((A, B), PvSettings()), None, Path(), live=False)
+        made: Any = self.files
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(service, "Loop", lambda: self._loop)
+            service.Service(options, host, made, self._rabbit.monotonic).run()
+
+    def _note_status(self, text: str) -> None:
+        self.status = text
+
+    def stop(self) -> None:
+        """It is told to stop, and does."""
+        if self.is_running:
+            self._host.stop_requested = True
+            self._loop.wake()
+            self._end()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.is_running:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_running = False
+        self._rabbit.loops.remove(self._loop)
+        for line in [line for line in self._rabbit.lines if line.loop is self._loop]:
+            line.lose(StreamLostError("killed"))
+        self.files.close()
+
+
+class World:
+    """Two PV services, the second of which does not run yet; two meters, and a broker."""
+
+    def __init__(self, rabbit: Rabbit) -> None:
+        self.rabbit = rabbit
+        self.published: dict[int, str | bytes] = {}  # a reading, or what is no reading
+        self._instant = 0
+        rabbit.on_ack = self._on_ack
+        self.pvs = [Pv(rabbit), Pv(rabbit)]
+        for meter_id in A, B:
+            self.declare(meter_id)
+        self.pvs[0].start()
+        rabbit.live(1)
+
+    def declare(self, meter_id: str) -> None:
+        """A meter declares its queue."""
+        self.rabbit.declare(meter_id, arguments(SETTINGS))
+
+    def publish(self, meter_id: str) -> None:
+        """A reading, if its queue takes it: if not, its meter has it still."""
+        self._instant += 1
+        message = self.rabbit.put(meter_id, encode(meter_id, [self._instant * SECOND], [1000]))
+        if message:
+            self.published[message.number] = f"{meter_id},{self._instant}"
+
+    def publish_rubbish(self, meter_id: str) -> None:
+        """What is no reading."""
+        self._instant += 1
+        body = b"rubbish %d" % self._instant
+        if message := self.rabbit.put(meter_id, body):
+            self.published[message.number] = body
+
+    def delete(self, queue: str) -> None:
+        """Somebody deletes a queue, and is to blame for what it held."""
+        self._excuse(queue)
+        self.rabbit.delete(queue)
+
+    def move_and_forget(self) -> None:
+        """The same, and its meter declares it at once."""
+        self._excuse(A)
+        self.rabbit.move_and_forget(A)
+
+    def _excuse(self, queue: str) -> None:
+        if box := self.rabbit.boxes.get(queue):
+            for number in box.taken:
+                self.published.pop(number, None)
+
+    def lose_consumer(self) -> None:
+        """The broker loses a consumer without a word."""
+        if (box := self.rabbit.boxes.get(A)) and box.consumers:
+            del box.consumers[0]
+            box.dispatch()
+
+    def set_dead(self, queue: str, is_dead: bool) -> None:
+        """A leader goes, or comes back."""
+        if box := self.rabbit.boxes.get(queue):
+            box.is_dead = is_dead
+            box.dispatch()
+
+    def set_refusing(self, queue: str, refuses: bool) -> None:
+        """A queue takes nothing, or takes messages again."""
+        if box := self.rabbit.boxes.get(queue):
+            box.refuses = refuses
+
+    def give_up(self) -> None:
+        """The broker closes connections on which somebody asks to consume a queue that does not answer."""
+        for line in list(self.rabbit.lines):
+            if any(channel.held and channel.held.NAME == "Basic.Consume" for channel in line.channels.values()):
+                line.lose(ConnectionClosedByBroker(541, "INTERNAL_ERROR"))
+
+    def set_alarm(self, reason: str) -> None:
+        """An alarm, or its end."""
+        self.rabbit.alarm = reason
+        for line in self.rabbit.lines if not reason else []:
+            line.unblock()
+
+    def lose_connections(self, is_reachable: bool) -> None:
+        """All connections are lost, and for a while there may be no other."""
+        self.rabbit.is_reachable = is_reachable
+        self.rabbit.lose(StreamLostError("lost"))
+
+    def is_safe(self, what: str | bytes) -> bool:
+        """Whether a reading has a durable row, or what is none is confirmed elsewhere."""
+        if isinstance(what, bytes):
+            return what in self.rabbit.safe
+        return any(what in pv.files.durable for pv in self.pvs)
+
+    def _on_ack(self, message: Message) -> None:
+        what = self.published.get(message.number)
+        assert what is None or self.is_safe(what), f"{what!r} is acknowledged too early"
+
+    def missing(self) -> list[str | bytes]:
+        """What was published and is not safe yet."""
+        return [what for what in self.published.values() if not self.is_safe(what)]
+
+    def mend(self, queues: Sequence[str]) -> None:
+        """All is well, also with these queues."""
+        self.rabbit.is_reachable, self.rabbit.style = True, "multiple"
+        self.set_alarm("")
+        self.rabbit.forbidden.clear()
+        for pv in self.pvs:
+            pv.files.broken.clear()
+        for queue in queues:
+            self.set_dead(queue, False)
+            self.set_refusing(queue, False)
+
+    def settle(self) -> None:
+        """Everything is dealt with, and what comes then is dealt with soon."""
+        self.mend([A, B, REJECTED, SPARE])
+        self.pvs[0].start()
+        self._wait()
+        for meter_id in A, B:
+            self.publish(meter_id)
+        self._wait()
+        assert not any(channel.unsettled for line in self.rabbit.lines for channel in line.channels.values())
+
+    def _wait(self) -> None:
+        """The meter of a consumer that is forgotten goes on until that is noticed: the first messages are just gone."""
+        end_s = self.rabbit.now_s + LONGEST_S
+        self.rabbit.live(1)
+        while missing := self.missing():
+            assert self.rabbit.now_s < end_s, f"{missing} of {self.pvs[0].status}; {self.pvs[1].status}"
+            self.publish(A)
+            self.rabbit.live(1)
+
+
+@contextmanager
+def new_world() -> Iterator[World]:
+    """A world in which all is well."""
+    with new_rabbit() as rabbit:
+        yield World(rabbit)
+
+
+COMMON: Mapping[str, Callable[[World], object]] = {
+    "publish A": lambda world: world.publish(A),
+    "publish B": lambda world: world.publish(B),
+    "rubbish A": lambda world: world.publish_rubbish(A),
+    "serve": lambda world: world.rabbit.serve(),
+    "hear": lambda world: world.rabbit.hear(),
+    "hear one": lambda world: world.rabbit.hear(1),
+    "turn": lambda world: world.rabbit.turn(),
+    "live": lambda world: world.rabbit.live(1),
+    "live long": lambda world: world.rabbit.live(20),
+    "silence": lambda world: world.rabbit.pass_time(12),
+    "lost": lambda world: world.lose_connections(True),
+    "away": lambda world: world.lose_connections(False),
+    "back": lambda world: setattr(world.rabbit, "is_reachable", True),
+    "alarm": lambda world: world.set_alarm("low on disk"),
+    "no alarm": lambda world: world.set_alarm(""),
+    "gives up": lambda world: world.give_up(),
+}
+INTAKE: Mapping[str, Callable[[World], object]] = {
+    "deleted": lambda world: world.delete(A),
+    "declared": lambda world: world.declare(A),
+    "moved and forgotten": lambda world: world.move_and_forget(),
+    "lost consumer": lambda world: world.lose_consumer(),
+    "leader goes": lambda world: world.set_dead(A, True),
+    "leader comes": lambda world: world.set_dead(A, False),
+    "forbidden": lambda world: world.rabbit.forbidden.add(A),
+    "allowed": lambda world: world.rabbit.forbidden.clear(),
+    "disk full": lambda world: world.pvs[0].files.broken.add(A),
+    "disk mended": lambda world: world.pvs[0].files.broken.clear(),
+    "other starts": lambda world: world.pvs[1].start(),
+    "other is killed": lambda world: world.pvs[1].kill(),
+    "stop": lambda world: world.pvs[0].stop(),
+    "kill": lambda world: world.pvs[0].kill(),
+    "start": lambda world: world.pvs[0].start(),
+}
+SET_ASIDE: Mapping[str, Callable[[World], object]] = {
+    "rubbish B": lambda world: world.publish_rubbish(B),
+    "rejected slow": lambda world: setattr(world.rabbit, "style", ""),
+    "rejected fast": lambda world: setattr(world.rabbit, "style", "multiple"),
+    "rejected backwards": lambda world: setattr(world.rabbit, "style", "backwards"),
+    "rejected refuses": lambda world: world.set_refusing(REJECTED, True),
+    "rejected takes": lambda world: world.set_refusing(REJECTED, False),
+    "rejected dead": lambda world: world.set_dead(REJECTED, True),
+    "rejected lives": lambda world: world.set_dead(REJECTED, False),
+    "rejected deleted": lambda world: world.delete(REJECTED),
+    "rejected declared": lambda world: world.rabbit.declare(REJECTED, rejected_arguments(SETTINGS)),
+    "rejected small": lambda world: world.rabbit.declare(REJECTED, {"x-max-length": 1, "x-overflow": "reject-publish"}),
+    "spare refuses": lambda world: world.set_refusing(SPARE, True),
+    "spare takes": lambda world: world.set_refusing(SPARE, False),
+    "spare dead": lambda world: world.set_dead(SPARE, True),
+}
+EVENTS = {**COMMON, **INTAKE, **SET_ASIDE}
+
+
+def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
+    """Events in any order."""
+    return st.lists(st.sampled_from(sorted({name for events in some for name in events})), max_size=40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(orders(COMMON, INTAKE))
+def test_every_queue_is_consumed(events: list[str]) -> None:
+    """Whatever happens to a queue, its consumers and their disks: once all is well, each reading gets its row."""
+    with new_world() as world:
+        for event in events:
+            EVENTS[event](world)
+        world.settle()
+
+
+@settings(deadline=None, max_examples=60)
+@given(orders(COMMON, SET_ASIDE))
+def test_what_is_no_reading_is_set_aside(events: list[str]) -> None:
+    """Whatever happens to the queues for it: nothing is acknowledged before it is safe, and nothing is lost."""
+    with new_world() as world:
+        for event in events:
+            EVENTS[event](world)
+        world.settle()
