@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Waiting(NamedTuple):
-    """A message without an answer."""
+    """A message without an answer, and who waits for it; nobody does any more once it is late."""
 
     queue: str
-    done: Done
+    done: Done | None
     entry: Entry
 
 
@@ -38,7 +38,6 @@ class Publisher:
         self._published = 0
         self._answered_s = 0.0
         self._waiting: dict[int, Waiting] = {}
-        self._late: dict[int, str] = {}  # the queues of those for which nobody waits any more
         self._unroutable: set[int] = set()
 
     def open(self, channel: Any, ready: Callable[[], None]) -> None:
@@ -51,12 +50,12 @@ class Publisher:
 
     def silent_s(self, now_s: float) -> float:
         """For how long nothing was answered, though something was sent."""
-        return now_s - self._answered_s if self._waiting or self._late else 0.0
+        return now_s - self._answered_s if self._waiting else 0.0
 
     def publish(self, queue: str, body: bytes, properties: Any, done: Done) -> None:
         """Publish; `done` is told how it ends."""
         now_s = time.monotonic()
-        if not self._waiting and not self._late:
+        if not self._waiting:
             self._answered_s = now_s
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
@@ -65,9 +64,9 @@ class Publisher:
         self._waiting[self._published] = Waiting(queue, done, entry)
 
     def _on_late(self, tag: int) -> None:
-        queue, done, _ = self._waiting.pop(tag)
-        self._late[tag] = queue
-        self._broker.answers.take(queue, SILENT, done, is_main=True)
+        waiting = self._waiting[tag]
+        self._waiting[tag] = waiting._replace(done=None)
+        self._broker.answers.take(waiting.queue, SILENT, waiting.done, is_main=True)
 
     def _on_return(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """A queue is gone. What is returned has no tag: every message to that queue counts as returned."""
@@ -76,21 +75,14 @@ class Publisher:
     def _on_answer(self, frame: Any) -> None:
         answer = frame.method
         self._answered_s = time.monotonic()
-        outcome = CONFIRMED if isinstance(answer, pika.spec.Basic.Ack) else REFUSED
+        is_taken = isinstance(answer, pika.spec.Basic.Ack)
         for tag in self._answered(answer.delivery_tag, answer.multiple):
             queue, done, entry = self._waiting.pop(tag)
             self._broker.ledger.close(entry, self._answered_s)
-            is_gone = tag in self._unroutable
+            outcome = UNROUTABLE if tag in self._unroutable else CONFIRMED if is_taken else REFUSED
             self._unroutable.discard(tag)
-            self._broker.answers.take(queue, UNROUTABLE if is_gone else outcome, done, is_main=True)
-        if self._late:
-            self._answer_late(answer.delivery_tag, answer.multiple, outcome)
-
-    def _answer_late(self, tag: int, multiple: bool, outcome: str) -> None:
-        for late in [late for late in self._late if late == tag or (multiple and late < tag)]:
-            queue = self._late.pop(late)
-            if outcome == CONFIRMED:
-                self._broker.answers.take(queue, CONFIRMED, None, is_main=True)
+            if done or outcome == CONFIRMED:
+                self._broker.answers.take(queue, outcome, done, is_main=True)
 
     def _answered(self, tag: int, multiple: bool) -> list[int]:
         if multiple:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pika.exceptions import ConnectionClosedByBroker, StreamLostError
+from pika.exceptions import StreamLostError
 
 from pvsim.broker import arguments, rejected_arguments
 from pvsim.config import BrokerSettings, PvSettings
@@ -172,34 +172,6 @@ class World:
             del box.consumers[0]
             box.dispatch()
 
-    def set_dead(self, queue: str, is_dead: bool) -> None:
-        """A leader goes, or comes back."""
-        if box := self.rabbit.boxes.get(queue):
-            box.is_dead = is_dead
-            box.dispatch()
-
-    def set_refusing(self, queue: str, refuses: bool) -> None:
-        """A queue takes nothing, or takes messages again."""
-        if box := self.rabbit.boxes.get(queue):
-            box.refuses = refuses
-
-    def give_up(self) -> None:
-        """The broker closes connections on which somebody asks to consume a queue that does not answer."""
-        for line in list(self.rabbit.lines):
-            if any(channel.held and channel.held.NAME == "Basic.Consume" for channel in line.channels.values()):
-                line.lose(ConnectionClosedByBroker(541, "INTERNAL_ERROR"))
-
-    def set_alarm(self, reason: str) -> None:
-        """An alarm, or its end."""
-        self.rabbit.alarm = reason
-        for line in self.rabbit.lines if not reason else []:
-            line.unblock()
-
-    def lose_connections(self, is_reachable: bool) -> None:
-        """All connections are lost, and for a while there may be no other."""
-        self.rabbit.is_reachable = is_reachable
-        self.rabbit.lose(StreamLostError("lost"))
-
     def is_safe(self, what: str | bytes) -> bool:
         """Whether a reading has a durable row, or what is none is confirmed elsewhere."""
         if isinstance(what, bytes):
@@ -214,32 +186,27 @@ class World:
         """What was published and is not safe yet."""
         return [what for what in self.published.values() if not self.is_safe(what)]
 
-    def mend(self, queues: Sequence[str]) -> None:
-        """All is well, also with these queues."""
-        self.rabbit.is_reachable, self.rabbit.style = True, "multiple"
-        self.set_alarm("")
-        self.rabbit.forbidden.clear()
-        for pv in self.pvs:
-            pv.files.broken.clear()
-        for queue in queues:
-            self.set_dead(queue, False)
-            self.set_refusing(queue, False)
+    def unsettled(self) -> list[bytes]:
+        """What is delivered, and neither acknowledged nor given back."""
+        channels = [channel for line in self.rabbit.lines for channel in line.channels.values()]
+        return [message.body for channel in channels for *_, message in channel.unsettled.values()]
 
     def settle(self) -> None:
         """Everything is dealt with, and what comes then is dealt with soon."""
-        self.mend([A, B, REJECTED, SPARE])
+        self.rabbit.mend()
+        for pv in self.pvs:
+            pv.files.broken.clear()
         self.pvs[0].start()
         self._wait()
         for meter_id in A, B:
             self.publish(meter_id)
         self._wait()
-        assert not any(channel.unsettled for line in self.rabbit.lines for channel in line.channels.values())
 
     def _wait(self) -> None:
         """The meter of a consumer that is forgotten goes on until that is noticed: the first messages are just gone."""
         end_s = self.rabbit.now_s + LONGEST_S
         self.rabbit.live(1)
-        while missing := self.missing():
+        while missing := [*self.missing(), *self.unsettled()]:
             assert self.rabbit.now_s < end_s, f"{missing} of {self.pvs[0].status}; {self.pvs[1].status}"
             self.publish(A)
             self.rabbit.live(1)
@@ -263,20 +230,20 @@ COMMON: Mapping[str, Callable[[World], object]] = {
     "live": lambda world: world.rabbit.live(1),
     "live long": lambda world: world.rabbit.live(20),
     "silence": lambda world: world.rabbit.pass_time(12),
-    "lost": lambda world: world.lose_connections(True),
-    "away": lambda world: world.lose_connections(False),
+    "lost": lambda world: world.rabbit.lose_connections(True),
+    "away": lambda world: world.rabbit.lose_connections(False),
     "back": lambda world: setattr(world.rabbit, "is_reachable", True),
-    "alarm": lambda world: world.set_alarm("low on disk"),
-    "no alarm": lambda world: world.set_alarm(""),
-    "gives up": lambda world: world.give_up(),
+    "alarm": lambda world: world.rabbit.set_alarm("low on disk"),
+    "no alarm": lambda world: world.rabbit.set_alarm(""),
+    "gives up": lambda world: world.rabbit.give_up(),
 }
 INTAKE: Mapping[str, Callable[[World], object]] = {
     "deleted": lambda world: world.delete(A),
     "declared": lambda world: world.declare(A),
     "moved and forgotten": lambda world: world.move_and_forget(),
     "lost consumer": lambda world: world.lose_consumer(),
-    "leader goes": lambda world: world.set_dead(A, True),
-    "leader comes": lambda world: world.set_dead(A, False),
+    "leader goes": lambda world: world.rabbit.set_dead(A, True),
+    "leader comes": lambda world: world.rabbit.set_dead(A, False),
     "forbidden": lambda world: world.rabbit.forbidden.add(A),
     "allowed": lambda world: world.rabbit.forbidden.clear(),
     "disk full": lambda world: world.pvs[0].files.broken.add(A),
@@ -292,16 +259,16 @@ SET_ASIDE: Mapping[str, Callable[[World], object]] = {
     "rejected slow": lambda world: setattr(world.rabbit, "style", ""),
     "rejected fast": lambda world: setattr(world.rabbit, "style", "multiple"),
     "rejected backwards": lambda world: setattr(world.rabbit, "style", "backwards"),
-    "rejected refuses": lambda world: world.set_refusing(REJECTED, True),
-    "rejected takes": lambda world: world.set_refusing(REJECTED, False),
-    "rejected dead": lambda world: world.set_dead(REJECTED, True),
-    "rejected lives": lambda world: world.set_dead(REJECTED, False),
+    "rejected refuses": lambda world: world.rabbit.set_refusing(REJECTED, True),
+    "rejected takes": lambda world: world.rabbit.set_refusing(REJECTED, False),
+    "rejected dead": lambda world: world.rabbit.set_dead(REJECTED, True),
+    "rejected lives": lambda world: world.rabbit.set_dead(REJECTED, False),
     "rejected deleted": lambda world: world.delete(REJECTED),
     "rejected declared": lambda world: world.rabbit.declare(REJECTED, rejected_arguments(SETTINGS)),
     "rejected small": lambda world: world.rabbit.declare(REJECTED, {"x-max-length": 1, "x-overflow": "reject-publish"}),
-    "spare refuses": lambda world: world.set_refusing(SPARE, True),
-    "spare takes": lambda world: world.set_refusing(SPARE, False),
-    "spare dead": lambda world: world.set_dead(SPARE, True),
+    "spare refuses": lambda world: world.rabbit.set_refusing(SPARE, True),
+    "spare takes": lambda world: world.rabbit.set_refusing(SPARE, False),
+    "spare dead": lambda world: world.rabbit.set_dead(SPARE, True),
 }
 EVENTS = {**COMMON, **INTAKE, **SET_ASIDE}
 

@@ -518,12 +518,47 @@ class Rabbit:
         for box in self.boxes.values():
             box.dispatch()
 
-    def lose(self, error: Exception) -> None:
-        """All connections are lost."""
-        for line in list(self.lines):
-            line.lose(error)
+    # what may go wrong
 
-    # what happens
+    def lose_connections(self, is_reachable: bool) -> None:
+        """All connections are lost, and for a while there may be no other."""
+        self.is_reachable = is_reachable
+        for line in list(self.lines):
+            line.lose(errors.StreamLostError("lost"))
+
+    def set_dead(self, name: str, is_dead: bool) -> None:
+        """The leader of a queue goes, or comes back."""
+        if box := self.boxes.get(name):
+            box.is_dead = is_dead
+            box.dispatch()
+
+    def set_refusing(self, name: str, refuses: bool) -> None:
+        """A queue takes nothing, or takes messages again."""
+        if box := self.boxes.get(name):
+            box.refuses = refuses
+
+    def set_alarm(self, reason: str) -> None:
+        """An alarm, or its end."""
+        self.alarm = reason
+        for line in self.lines if not reason else []:
+            line.unblock()
+
+    def give_up(self) -> None:
+        """Connections on which somebody asks to consume a queue that does not answer are closed."""
+        for line in list(self.lines):
+            if any(channel.held and channel.held.NAME == "Basic.Consume" for channel in line.channels.values()):
+                line.lose(errors.ConnectionClosedByBroker(541, "INTERNAL_ERROR"))
+
+    def mend(self) -> None:
+        """All is well."""
+        self.is_reachable, self.style = True, "multiple"
+        self.set_alarm("")
+        self.forbidden.clear()
+        for name in self.boxes:
+            self.set_dead(name, False)
+            self.set_refusing(name, False)
+
+    # what happens, when it is told to
 
     def serve(self) -> bool:
         """Obey what has come."""
