@@ -189,7 +189,7 @@ class World:
     def unsettled(self) -> list[bytes]:
         """What is delivered, and neither acknowledged nor given back."""
         channels = [channel for line in self.rabbit.lines for channel in line.channels.values()]
-        return [message.body for channel in channels for *_, message in channel.unsettled.values()]
+        return [each.body for channel in channels for box, _, each in channel.unsettled.values() if not box.is_deleted]
 
     def settle(self) -> None:
         """Everything is dealt with, and what comes then is dealt with soon."""

@@ -130,7 +130,7 @@ class Box:
 
     def dispatch(self) -> None:
         """Deliver what can be delivered."""
-        for consumer in [] if self.is_dead else self.consumers[:1] if self.is_single else self.consumers:
+        for consumer in [] if self.is_dead or self.is_deleted else self.consumers[:1] if self.is_single else self.consumers:
             while self.ready and consumer.unsettled < consumer.channel.prefetch:
                 consumer.channel.deliver(self, consumer, self.ready.pop(0))
 
@@ -490,22 +490,24 @@ class Rabbit:
         """Declare a queue, if there is none."""
         return self.boxes.setdefault(name, Box(name, arguments))
 
-    def delete(self, name: str, tell: bool = True) -> Box | None:
+    def delete(self, name: str) -> None:
         """Delete a queue, with what it holds."""
-        box = self.boxes.pop(name, None)
-        if box:
-            box.is_deleted, box.is_dead = True, False
-            for bound in self.exchanges.values():
-                bound.discard(name)
-            for consumer in box.consumers if tell else []:
-                consumer.channel.send(spec.Basic.Cancel(consumer.tag))
-        return box
+        for consumer in self._remove(name).consumers if name in self.boxes else []:
+            consumer.channel.send(spec.Basic.Cancel(consumer.tag))
 
     def move_and_forget(self, name: str) -> None:
         """A queue is deleted, and declared before its consumers are told: they are moved, and forgotten (3.10.8)."""
-        if old := self.delete(name, tell=False):
-            box = self.declare(name, old.arguments)
-            box.consumers = [Consumer(each.channel, each.tag, is_forgotten=True) for each in old.consumers]
+        if name in self.boxes:
+            old = self._remove(name)
+            moved = [Consumer(each.channel, each.tag, is_forgotten=True) for each in old.consumers]
+            self.declare(name, old.arguments).consumers = moved
+
+    def _remove(self, name: str) -> Box:
+        box = self.boxes.pop(name)
+        box.is_deleted, box.is_dead = True, False
+        for bound in self.exchanges.values():
+            bound.discard(name)
+        return box
 
     def put(self, name: str, body: bytes, properties: Any = None) -> Message | None:
         """A message of somebody else, who knows how it ends; nothing is returned if it is not taken."""
