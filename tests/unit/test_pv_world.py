@@ -6,6 +6,7 @@ world.py, and of the day files there is no more than which readings have a durab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -25,11 +26,12 @@ from pvsim.ids import REJECTED
 from pvsim.pv import Options, service
 from pvsim.pv.setaside import SPARE
 from pvsim.reading import encode
-from tests.unit.world import Message, Rabbit, new_rabbit
+from tests.unit.world import Box, Message, Rabbit, new_rabbit
 
 SECOND = 10**9
 A, B = "A", "B"  # meters; it is the first that things happen to
 SETTINGS = BrokerSettings(max_queue_length=500)
+PLAIN = re.compile("2 meters, [0-9]+ rows written(, last reading of [^,]*)?(, no reading of [^,]*)?; connected to [^;]*")
 LONGEST_S = 400.0  # until all that has come is dealt with, once all is well
 
 
@@ -186,10 +188,28 @@ class World:
         """What was published and is not safe yet."""
         return [what for what in self.published.values() if not self.is_safe(what)]
 
-    def unsettled(self) -> list[bytes]:
+    def expect_words(self) -> None:
+        """Where messages wait, whoever should consume them says so, if not at once: some of it shows in silence alone.
+
+        A consumer that is forgotten shows when many wait.
+        """
+        for _ in range(20):
+            if not self._is_silent():
+                return
+            self.rabbit.live(5)
+        raise AssertionError([pv.status for pv in self.pvs])
+
+    def _is_silent(self) -> bool:
+        box = self.rabbit.boxes.get(A)
+        waits = box and (box.ready or any(box is each for each, _ in self.unsettled()))
+        is_forgotten = box and any(each.is_forgotten for each in box.consumers)
+        statuses = [pv.status for pv in self.pvs if pv.is_running]
+        return bool(waits and not is_forgotten and any(map(PLAIN.fullmatch, statuses)))
+
+    def unsettled(self) -> list[tuple[Box, bytes]]:
         """What is delivered, and neither acknowledged nor given back."""
         channels = [channel for line in self.rabbit.lines for channel in line.channels.values()]
-        return [each.body for channel in channels for box, _, each in channel.unsettled.values() if not box.is_deleted]
+        return [(box, each.body) for channel in channels for box, _, each in channel.unsettled.values() if not box.is_deleted]
 
     def settle(self) -> None:
         """Everything is dealt with, and what comes then is dealt with soon."""
@@ -240,19 +260,24 @@ COMMON: Mapping[str, Callable[[World], object]] = {
 INTAKE: Mapping[str, Callable[[World], object]] = {
     "deleted": lambda world: world.delete(A),
     "declared": lambda world: world.declare(A),
-    "moved and forgotten": lambda world: world.move_and_forget(),
     "lost consumer": lambda world: world.lose_consumer(),
     "leader goes": lambda world: world.rabbit.set_dead(A, True),
     "leader comes": lambda world: world.rabbit.set_dead(A, False),
     "forbidden": lambda world: world.rabbit.forbidden.add(A),
     "allowed": lambda world: world.rabbit.forbidden.clear(),
-    "disk full": lambda world: world.pvs[0].files.broken.add(A),
-    "disk mended": lambda world: world.pvs[0].files.broken.clear(),
     "other starts": lambda world: world.pvs[1].start(),
     "other is killed": lambda world: world.pvs[1].kill(),
     "stop": lambda world: world.pvs[0].stop(),
     "kill": lambda world: world.pvs[0].kill(),
     "start": lambda world: world.pvs[0].start(),
+}
+# Not both: a consumer that is cancelled keeps what it was sent until its channel ends, and so does one that is forgotten.
+DISK: Mapping[str, Callable[[World], object]] = {
+    "disk full": lambda world: world.pvs[0].files.broken.add(A),
+    "disk mended": lambda world: world.pvs[0].files.broken.clear(),
+}
+FORGOTTEN: Mapping[str, Callable[[World], object]] = {
+    "moved and forgotten": lambda world: world.move_and_forget(),
 }
 SET_ASIDE: Mapping[str, Callable[[World], object]] = {
     "rubbish B": lambda world: world.publish_rubbish(B),
@@ -270,7 +295,7 @@ SET_ASIDE: Mapping[str, Callable[[World], object]] = {
     "spare takes": lambda world: world.rabbit.set_refusing(SPARE, False),
     "spare dead": lambda world: world.rabbit.set_dead(SPARE, True),
 }
-EVENTS = {**COMMON, **INTAKE, **SET_ASIDE}
+EVENTS = {**COMMON, **INTAKE, **DISK, **FORGOTTEN, **SET_ASIDE}
 
 
 def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
@@ -279,20 +304,28 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(orders(COMMON, INTAKE))
+@given(orders(COMMON, INTAKE, DISK) | orders(COMMON, INTAKE, FORGOTTEN))
 def test_every_queue_is_consumed(events: list[str]) -> None:
     """Whatever happens to a queue, its consumers and their disks: once all is well, each reading gets its row."""
     with new_world() as world:
         for event in events:
             EVENTS[event](world)
+        world.rabbit.live(1)
+        world.expect_words()
         world.settle()
 
 
 @settings(deadline=None, max_examples=60)
 @given(orders(COMMON, SET_ASIDE))
 def test_what_is_no_reading_is_set_aside(events: list[str]) -> None:
-    """Whatever happens to the queues for it: nothing is acknowledged before it is safe, and nothing is lost."""
+    """Whatever happens to the queues for it: nothing is acknowledged before it is safe, nothing is lost, none waits."""
     with new_world() as world:
         for event in events:
             EVENTS[event](world)
+        world.rabbit.mend(but=[REJECTED, SPARE])
+        world.rabbit.live(40)
+        world.publish(B)
+        world.rabbit.live(1)
+        assert not [what for what in world.missing() if isinstance(what, str)]
+        world.expect_words()
         world.settle()

@@ -12,7 +12,7 @@ import logging
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count, takewhile
@@ -44,6 +44,10 @@ class SimulatedLoop(Loop):
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call once after `delay_s` seconds."""
         heapq.heappush(self._timers, (self._rabbit.now_s + max(0.0, delay_s), next(self._rabbit.numbers), call))
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call before any timer: pika tells of a lost connection so."""
+        heapq.heappush(self._timers, (0.0, next(self._rabbit.numbers), call))
 
     def watch(self, descriptor: int, call: Callable[[], None]) -> None:
         """Call when `wake` is called."""
@@ -454,7 +458,7 @@ class Line:
         self.rabbit.lines.remove(self)
         for channel in list(self.channels.values()):
             channel.end()
-        self.loop.later(0, partial(self._on_lost, error))
+        self.loop.soon(partial(self._on_lost, error))
 
     def _on_lost(self, error: Exception) -> None:
         was_open, self.is_open = self.is_open, False
@@ -551,12 +555,12 @@ class Rabbit:
             if any(channel.held and channel.held.NAME == "Basic.Consume" for channel in line.channels.values()):
                 line.lose(errors.ConnectionClosedByBroker(541, "INTERNAL_ERROR"))
 
-    def mend(self) -> None:
-        """All is well."""
+    def mend(self, but: Collection[str] = ()) -> None:
+        """All is well, `but` these queues."""
         self.is_reachable, self.style = True, "multiple"
         self.set_alarm("")
         self.forbidden.clear()
-        for name in self.boxes:
+        for name in sorted(self.boxes.keys() - set(but)):
             self.set_dead(name, False)
             self.set_refusing(name, False)
 
