@@ -67,6 +67,11 @@ def reading_key(row: str) -> str:
     return row.rsplit(",", 2)[0].removesuffix(".0")
 
 
+def instant_key(row: str) -> str:
+    """The row up to and with the time of its reading; as text, less than the row."""
+    return row.rsplit(",", 3)[0]
+
+
 def with_points(row: str) -> str:
     """The row as it is written now; in the older form whole powers have no decimal point. Any other line as it is."""
     cells = row.split(",")

@@ -9,7 +9,7 @@ stretch its least and its greatest row are kept, and nothing else: memory does n
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -109,35 +109,33 @@ class Contents:
         at = min(range(len(self._stretches) - 1), key=lambda each: starts[each + 2] - starts[each])
         self._stretches[at : at + 2] = [_joined(*self._stretches[at : at + 2])]
 
-    def standing(self, wanted: set[str]) -> set[str]:
-        """Which of the readings with these keys have a row in the file."""
+    def standing(self, wanted: set[str], key_of: Callable[[str], str] = reading_key) -> set[str]:
+        """Which of these keys have a row in the file: those of readings, or of instants."""
         found: set[str] = set()
         end = self.end
         for stretch in reversed(self._stretches):
             some = {key for key in wanted if key <= stretch.greatest and _behind(key) > stretch.least}
             if some:
-                found |= (self._in_order if stretch.is_sorted else self._anywhere)(some, stretch.start, end)
+                found |= (self._in_order if stretch.is_sorted else self._anywhere)(some, key_of, stretch.start, end)
             end = stretch.start
         return found
 
-    def _in_order(self, wanted: set[str], start: int, end: int) -> set[str]:
+    def _in_order(self, wanted: set[str], key_of: Callable[[str], str], start: int, end: int) -> set[str]:
         """The same in a sorted stretch: what may be wanted is read, and no more."""
         found: set[str] = set()
         behind = _behind(max(wanted))
         for text, _ in self._blocks(self._offset(min(wanted), start, end), end):
             lines = text.split("\n")
-            found.update(wanted.intersection(map(reading_key, lines)))
+            found.update(wanted.intersection(map(key_of, lines)))
             if lines[-1] >= behind:
                 break
         return found
 
-    def _anywhere(self, wanted: set[str], start: int, end: int) -> set[str]:
+    def _anywhere(self, wanted: set[str], key_of: Callable[[str], str], start: int, end: int) -> set[str]:
         """The same in one that is not sorted, or has lines that are no rows."""
         found: set[str] = set()
         for text, _ in self._blocks(start, end):
-            found.update(
-                key for line in text.split("\n") if (key := reading_key(line)) in wanted and self._is_row(line)
-            )
+            found.update(key for line in text.split("\n") if (key := key_of(line)) in wanted and self._is_row(line))
             if len(found) == len(wanted):
                 break
         return found

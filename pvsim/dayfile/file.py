@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
+from itertools import pairwise
 from operator import lt
 from pathlib import Path
 from typing import NoReturn
@@ -24,7 +25,7 @@ from pvsim.dayfile.name import file_name
 from pvsim.disk import open_locked, sentence, status_of
 from pvsim.errors import DayFileError
 from pvsim.instants import SECOND_NS
-from pvsim.row import HEADER, reading_key
+from pvsim.row import HEADER, instant_key, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
 
@@ -38,13 +39,14 @@ class DayFile:
 
     __slots__ = (
         "_contents", "_durable_size", "_fd", "_inode", "_opening", "_size", "_times_ns", "_uncut", "meter_id", "path",
-        "unsynced"
+        "second", "unsynced"
     )  # fmt: skip
 
     def __init__(self, directory: Path, meter_id: str, day: date, at_once: bool = True) -> None:
         """Open or create the file, lock it, cut off a torn last line, and know what it holds."""
         self.meter_id = meter_id
         self.path = directory / file_name(meter_id, day)
+        self.second = ""  # a row whose instant has a row with another value
         self.unsynced = True  # rows of a killed process may be in the page cache alone
         self._uncut = False  # rows that are not durable could not be cut off
         self._fd = open_locked(self.path)
@@ -78,7 +80,7 @@ class DayFile:
             return 0
         try:
             is_sorted = _ascend_as_text(times_ns)
-            if not is_sorted or reading_key(rows[0]) <= self._contents.greatest:
+            if not is_sorted or instant_key(rows[0]) <= self._contents.greatest:
                 rows = self._without_duplicates(rows, times_ns)
                 is_sorted = rows == sorted(rows)
             if rows:
@@ -190,7 +192,17 @@ class DayFile:
         """The rows, in order, of readings that are neither in the file nor twice among these."""
         by_key = {reading_key(row): row for _, row in sorted(zip(times_ns, rows, strict=True))}
         standing = self._contents.standing({key for key in by_key if key < self._contents.greatest})
-        return [row for key, row in by_key.items() if key not in standing]
+        new = [row for key, row in by_key.items() if key not in standing]
+        if new:
+            self._note_second_values(new)
+        return new
+
+    def _note_second_values(self, rows: Sequence[str]) -> None:
+        """Nobody can know here which value of an instant is the right one: both are written."""
+        by_instant = {instant_key(row): row for row in rows}
+        standing = self._contents.standing({key for key in by_instant if key < self._contents.greatest}, instant_key)
+        second = [row for before, row in pairwise(rows) if instant_key(before) == instant_key(row)]
+        self.second = max([*second, *map(by_instant.__getitem__, standing)], default=self.second)
 
     def _write(self, content: bytes) -> None:
         self.unsynced = True

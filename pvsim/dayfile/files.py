@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,6 +14,12 @@ from pvsim.dayfile.name import SLOT_NS, local_day, slot_day
 from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
+log = logging.getLogger("pvsim.dayfile")
+
+TWO_VALUES = (
+    "%s: there are two values of one instant, one of them in the row %s; both are written. Do two meters of this name"
+    " run with different settings? From now on the status says when it was last so."
+)
 _MANY_SLOTS = 24 * 120  # of 30 s: a day
 LONGEST_PIECE_S = 0.02  # of opening a file
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
@@ -23,6 +30,7 @@ class DayFiles:
 
     def __init__(self, directory: Path, time_zone: tzinfo | None = None, capacity: int = 512) -> None:
         """`directory` is absolute if the working directory may change; None is the system's time zone."""
+        self.second_values: dict[str, str] = {}  # by meter, the last row whose instant has another value, too
         self._directory = directory
         self._time_zone = time_zone
         self._capacity = capacity
@@ -116,6 +124,10 @@ class DayFiles:
 
     def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         count = file.append(times_ns, rows)
+        if file.second:
+            if file.meter_id not in self.second_values:
+                log.warning(TWO_VALUES, file.path, file.second)
+            self.second_values[file.meter_id], file.second = file.second, ""
         if file.unsynced:
             self._unsynced[file] = None
         return count

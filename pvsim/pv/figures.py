@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pvsim.broker import Broker
 from pvsim.metrics import Counter, Figures, Gauge, Histogram
@@ -21,6 +21,7 @@ class PvFigures(Figures):
     def __init__(self) -> None:
         super().__init__([STANDBY, QUEUE, FILE])
         self.troubles: Sequence[str] = ()  # a sentence each
+        self.second_values: Mapping[str, str] = {}
         self.rows = Counter("pvsim_rows_written_total", "Rows that were written and are durable.")
         self.set_aside = Counter("pvsim_messages_set_aside_total", "Messages that are no reading.")
         self.received_bytes = Counter("pvsim_received_bytes_total", "Bytes of the messages that were received.")
@@ -37,6 +38,7 @@ class PvFigures(Figures):
         self.rows.value = recorder.rows
         self.last_reading.value = (recorder.last_ns or 0) / 1e9
         self.set_aside.value = set_aside.count
+        self.second_values = recorder.second_values
         queues, files = intake.troubles, recorder.troubles
         self.waiting.values |= {STANDBY: intake.standby, QUEUE: len(queues), FILE: len(files)}
         self.troubles = queues + files + ([set_aside.trouble] if set_aside.trouble else [])
@@ -51,6 +53,10 @@ class PvFigures(Figures):
             parts.append(f"{standby} on standby: another PV service consumes them")
         if self.set_aside.value:
             parts.append(f"{self.set_aside.value} messages set aside")
+        if self.second_values:
+            of = f", of {len(self.second_values)} meters" if len(self.second_values) > 1 else ""
+            meter_id, time_s = max(self.second_values.values(), key=lambda row: row.split(",")[1]).split(",")[:2]
+            parts.append(f"two values of one instant{of}, last of {meter_id} at time_s {time_s}")
         if self.troubles:
             parts.append(f"{len(self.troubles)} waiting: {self.troubles[0]}")
         return ", ".join(parts)

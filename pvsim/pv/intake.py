@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from functools import partial
 from itertools import islice
@@ -59,12 +58,15 @@ class Source:
 
 
 class Intake:
-    """The queues of a PV service."""
+    """The queues of a PV service. `clock`: seconds from any beginning."""
 
-    def __init__(self, queues: Iterable[str], broker: Broker, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, queues: Iterable[str], broker: Broker, arguments: dict[str, Any], clock: Callable[[], float]
+    ) -> None:
         self._sources = {queue: Source(queue) for queue in queues}
         self._broker = broker
         self._arguments = arguments
+        self._clock = clock
         self._seconds = 0
 
     @property
@@ -135,12 +137,12 @@ class Intake:
 
     def _expect_meter_to_declare(self, source: Source) -> None:
         if source.is_known:
-            source.declare_at_s = time.monotonic() + GONE_S
+            source.declare_at_s = self._clock() + GONE_S
 
     def _on_looked(self, source: Source, queue: Queue | None) -> None:
         if queue:
             self._broker.declare(source.queue, self._arguments, partial(self._on_declared, source))
-        elif time.monotonic() >= source.declare_at_s:
+        elif self._clock() >= source.declare_at_s:
             self._broker.declare_marked(source.queue, self._arguments, partial(self._on_declared, source))
         else:
             self._expect(source)

@@ -61,7 +61,9 @@ class Link(Protocol):
 
 
 class Files(Protocol):
-    """What a recorder needs of day files."""
+    """What a recorder needs of day files. `second_values`: by meter, the last row whose instant has two values."""
+
+    second_values: dict[str, str]
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> Mapping[date, Part]:
         """These rows, by the files that they belong into."""
@@ -202,6 +204,11 @@ class Recorder:
     def troubles(self) -> list[str]:
         """Why files cannot be written, a sentence each."""
         return [meter.trouble for meter in self._meters.values() if meter.trouble]
+
+    @property
+    def second_values(self) -> Mapping[str, str]:
+        """By meter, the last row whose instant has another value, too."""
+        return self._files.second_values
 
     def down(self) -> None:
         """Not connected: what was not acknowledged comes again."""

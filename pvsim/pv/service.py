@@ -49,10 +49,12 @@ class Service:
             meter_id: solar.model(settings.model, settings.seed, meter_id, **settings.parameters)
             for meter_id, settings in options.meters.items()
         }
-        self._intake = Intake(options.meters, self._broker, arguments(options.broker))
-        self._set_aside = SetAside(self._broker, clock)
+        self._intake = Intake(options.meters, self._broker, arguments(options.broker), time.monotonic)
+        self._set_aside = SetAside(self._broker, time.monotonic, clock)
         windows_ns = {each: window for each, of in options.meters.items() if (window := of.time_window_ns)}
-        settings = Settings(self._loop.later, time.monotonic, windows_ns=windows_ns, now_ns=lambda: round(clock() * SECOND_NS))
+        settings = Settings(
+            self._loop.later, time.monotonic, windows_ns=windows_ns, now_ns=lambda: round(clock() * SECOND_NS)
+        )
         self._recorder = Recorder(self._meters, self._broker, files, self, settings)
         self._clock = clock
         self._figures = PvFigures()

@@ -55,12 +55,16 @@ class Place:
 
 
 class SetAside:
-    """Moves messages, counts them, and logs them: the first at once, a flood as one line every ten seconds."""
+    """Moves messages, counts them, and logs them: the first at once, a flood as one line every ten seconds.
 
-    def __init__(self, broker: Broker, clock: Callable[[], float]) -> None:
+    `clock`: seconds from any beginning; `time_s`: since the epoch.
+    """
+
+    def __init__(self, broker: Broker, clock: Callable[[], float], time_s: Callable[[], float]) -> None:
         self.count = 0  # that are safe there
         self._broker = broker
         self._clock = clock
+        self._time_s = time_s
         self._places = [Place(REJECTED), Place(SPARE)]
         self._unlogged = 0
         self._next_log = 0.0
@@ -111,7 +115,7 @@ class SetAside:
 
     def _report(self) -> None:
         """Log what is not logged yet, unless that was done a moment ago."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         if self._unlogged and now_s >= self._next_log:
             queue, reason = self._last
             more = f" ({self._unlogged - 1} more since the last such line)" if self._unlogged > 1 else ""
@@ -134,7 +138,7 @@ class SetAside:
 
     def _place(self) -> Place | None:
         """Where the next one goes."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         for place in self._places:
             if not place.is_tried and now_s >= place.again_s:
                 return place
@@ -147,7 +151,7 @@ class SetAside:
             place.is_tried = False
             return
         item = self._unsent.popleft()
-        when = time.strftime("%FT%TZ", time.gmtime(self._clock()))
+        when = time.strftime("%FT%TZ", time.gmtime(self._time_s()))
         self._broker.set_aside(place.queue, item.delivery, item.reason, when, partial(self._on_answer, place, item))
 
     def _on_answer(self, place: Place, item: Item, outcome: str) -> None:
@@ -170,7 +174,7 @@ class SetAside:
 
     def _pass_over(self, place: Place) -> None:
         is_first = not place.again_s
-        place.again_s = time.monotonic() + FLOOD_S
+        place.again_s = self._clock() + FLOOD_S
         if is_first:
             log.warning(
                 "The queue %s takes no messages: it is full, or does not answer (see rabbitmqctl list_queues)."

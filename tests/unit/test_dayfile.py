@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -360,13 +361,32 @@ def test_other_pv_power(files: DayFiles, tmp_path: Path) -> None:
     assert [line.split(",")[3] for line in rows(tmp_path / NAME)] == ["0.001", "0.001"]
 
 
-def test_same_time_other_value(files: DayFiles, tmp_path: Path) -> None:
-    """Another value at the same instant is another reading."""
+def test_same_time_other_value(files: DayFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another value at the same instant is another reading; that there are two is said once."""
     put(files, readings(0, 1))
     assert put(files, readings(1, value="6")) == 1
     assert put(files, [*readings(1, value="6"), *readings(1, value="7"), *readings(1)]) == 1
     assert put(files, readings(1, value="6.000")) == 0
     assert [line.split(",")[2] for line in rows(tmp_path / NAME)] == ["5.0", "5.0", "6.0", "7.0"]
+    assert caplog.text.count("there are two values of one instant, one of them in the row Meter_0,1763769601,6.0,") == 1
+    assert files.second_values["Meter_0"].startswith("Meter_0,1763769601,7.0,")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["5", "5.5", "50"])), max_size=4), max_size=8))
+def test_two_values_are_noticed(batches: list[list[tuple[int, str]]]) -> None:
+    """In any order, in one message or after a restart: there is a word of it when an instant has two values."""
+    with TemporaryDirectory() as directory:
+        values: dict[int, set[str]] = {}
+        for number, batch in enumerate(batches):
+            with closing(DayFiles(Path(directory), ZoneInfo("UTC"))) as files:
+                before = {second: len(values[second]) for second in values}
+                for second, value in batch:
+                    values.setdefault(second, set()).add(value)
+                put(files, [reading for second, value in batch for reading in readings(second, value=value)])
+                expected = [each for each in values if len(values[each]) > max(1, before.get(each, 0))]
+                said = [int(row.split(",")[1]) - START // SECOND for row in files.second_values.values()]
+                assert said == ([max(expected)] if expected else []), number
 
 
 VALUES = ["5", "5.5", "50", "5.05", "-5", "0", "0.001", "500000"]

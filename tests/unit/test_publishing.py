@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pvsim.broker import CONFIRMED, REFUSED, REPLACED, UNMARKED, UNROUTABLE, Broker, Delivery, arguments
@@ -163,7 +163,8 @@ EVENTS: Mapping[str, Callable[[World], object]] = {
 }
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
+@example(["publish A", "silence"])
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=40))
 def test_each_message_ends_once(events: list[str]) -> None:
     """In any order of events: each is told of once or goes down with its connection, what is told is true.

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pika.exceptions import StreamLostError
 
@@ -31,7 +31,9 @@ from tests.unit.world import Box, Message, Rabbit, new_rabbit
 SECOND = 10**9
 A, B = "A", "B"  # meters; it is the first that things happen to
 SETTINGS = BrokerSettings(max_queue_length=500)
-PLAIN = re.compile("2 meters, [0-9]+ rows written(, last reading of [^,]*)?(, no reading of [^,]*)?; connected to [^;]*")
+PLAIN = re.compile(
+    "2 meters, [0-9]+ rows written(, last reading of [^,]*)?(, no reading of [^,]*)?; connected to [^;]*"
+)
 LONGEST_S = 400.0  # until all that has come is dealt with, once all is well
 
 
@@ -41,11 +43,12 @@ def reading(row: str) -> str:
 
 
 class Files:
-    """Day files of which nothing counts but the readings whose rows are durable; those of some meters cannot be written."""
+    """Day files of which nothing counts but which readings have durable rows; those of some meters are broken."""
 
     def __init__(self) -> None:
         self.durable: set[str] = set()
         self.broken: set[str] = set()
+        self.second_values: dict[str, str] = {}
         self._new: dict[str, list[str]] = {}
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, Any]:
@@ -209,7 +212,12 @@ class World:
     def unsettled(self) -> list[tuple[Box, bytes]]:
         """What is delivered, and neither acknowledged nor given back."""
         channels = [channel for line in self.rabbit.lines for channel in line.channels.values()]
-        return [(box, each.body) for channel in channels for box, _, each in channel.unsettled.values() if not box.is_deleted]
+        return [
+            (box, each.body)
+            for channel in channels
+            for box, _, each in channel.unsettled.values()
+            if not box.is_deleted
+        ]
 
     def settle(self) -> None:
         """Everything is dealt with, and what comes then is dealt with soon."""
@@ -271,7 +279,7 @@ INTAKE: Mapping[str, Callable[[World], object]] = {
     "kill": lambda world: world.pvs[0].kill(),
     "start": lambda world: world.pvs[0].start(),
 }
-# Not both: a consumer that is cancelled keeps what it was sent until its channel ends, and so does one that is forgotten.
+# Not both: a consumer that is cancelled, too, keeps what it was sent until its channel ends; forgotten, it has no end.
 DISK: Mapping[str, Callable[[World], object]] = {
     "disk full": lambda world: world.pvs[0].files.broken.add(A),
     "disk mended": lambda world: world.pvs[0].files.broken.clear(),
@@ -304,6 +312,7 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
 
 
 @settings(deadline=None, max_examples=60)
+@example(["other starts", "live", "moved and forgotten"])
 @given(orders(COMMON, INTAKE, DISK) | orders(COMMON, INTAKE, FORGOTTEN))
 def test_every_queue_is_consumed(events: list[str]) -> None:
     """Whatever happens to a queue, its consumers and their disks: once all is well, each reading gets its row."""
@@ -329,3 +338,15 @@ def test_what_is_no_reading_is_set_aside(events: list[str]) -> None:
         assert not [what for what in world.missing() if isinstance(what, str)]
         world.expect_words()
         world.settle()
+
+
+def test_two_values_of_one_instant() -> None:
+    """The status says when it was last so."""
+    with new_world() as world:
+        values = world.pvs[0].files.second_values
+        values[A] = "A,1700000000,1.0,0.0,1.0"
+        world.rabbit.live(2)
+        assert ", two values of one instant, last of A at time_s 1700000000; connected" in world.pvs[0].status
+        values[B] = "B,1700000001,1.0,0.0,1.0"
+        world.rabbit.live(1)
+        assert ", two values of one instant, of 2 meters, last of B at time_s 1700000001;" in world.pvs[0].status

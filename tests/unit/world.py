@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,9 +25,9 @@ import pytest
 from pika import spec
 
 from pvsim.broker import Loop, answers, connection, consuming, link, marks, pika_private, publishing, queues, side
-from pvsim.pv import figures, intake, service, setaside
+from pvsim.pv import service
 
-TIMED = (answers, connection, consuming, figures, intake, link, marks, publishing, queues, service, setaside, side)
+TIMED = (answers, connection, consuming, link, marks, publishing, queues, service, side)
 MOST_STEPS = 2_000  # of a world in which nothing waits: more are a turning without end
 
 
@@ -111,8 +110,14 @@ class Box:
     @property
     def answer(self) -> Any:
         """What is told of it: 0 messages while its leader is away, and of several consumers the active one."""
-        active = min(1, len(self.consumers)) if self.is_single else len(self.consumers)
-        return spec.Queue.DeclareOk(self.name, 0 if self.is_dead else len(self.ready), 0 if self.is_dead else active)
+        return spec.Queue.DeclareOk(self.name, 0 if self.is_dead else len(self.ready), len(self.active))
+
+    @property
+    def active(self) -> list[Consumer]:
+        """Who is delivered to."""
+        if self.is_dead or self.is_deleted:
+            return []
+        return self.consumers[:1] if self.is_single else self.consumers
 
     @property
     def is_single(self) -> bool:
@@ -134,7 +139,9 @@ class Box:
 
     def dispatch(self) -> None:
         """Deliver what can be delivered."""
-        for consumer in [] if self.is_dead or self.is_deleted else self.consumers[:1] if self.is_single else self.consumers:
+        for consumer in (
+            [] if self.is_dead or self.is_deleted else self.consumers[:1] if self.is_single else self.consumers
+        ):
             while self.ready and consumer.unsettled < consumer.channel.prefetch:
                 consumer.channel.deliver(self, consumer, self.ready.pop(0))
 
@@ -439,9 +446,7 @@ class Line:
     def block(self, reason: str) -> None:
         """An alarm: nothing is read from whoever publishes."""
         self.is_blocked = True
-        self.outgoing.append(
-            lambda: self._blocked[0](self, pika.frame.Method(0, spec.Connection.Blocked(reason)))
-        )
+        self.outgoing.append(lambda: self._blocked[0](self, pika.frame.Method(0, spec.Connection.Blocked(reason))))
 
     def unblock(self) -> None:
         """It is over."""
@@ -578,11 +583,11 @@ class Rabbit:
 
     def hear(self, most: int = MOST_STEPS) -> bool:
         """The clients read some of what has come for them."""
-        return any([line.hear(most) for line in list(self.lines)])
+        return sum(line.hear(most) for line in list(self.lines)) > 0
 
     def turn(self) -> bool:
         """The timers of all clients that are due."""
-        return any([loop.turn() for loop in self.loops])
+        return sum(loop.turn() for loop in self.loops) > 0
 
     def pass_time(self, seconds: float) -> None:
         """Time goes by, and nobody reads or answers anything."""
@@ -616,7 +621,6 @@ class Rabbit:
         """Seconds from any beginning."""
         return self.now_s
 
-    strftime, gmtime, localtime = staticmethod(time.strftime), staticmethod(time.gmtime), staticmethod(time.localtime)
     time = monotonic
 
 
