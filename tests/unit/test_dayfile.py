@@ -321,7 +321,7 @@ def test_cheap_look_ups(files: DayFiles, reads: list[int]) -> None:
     for late in (1998, 1995, 1995.5, 1997):
         reads.clear()
         assert put(files, readings(late)) == (late != 1998)
-        assert len(reads) < 10
+        assert len(reads) < (10 if late == 1998 else 18)  # whether its instant has another value is looked up, too
         assert sum(reads) < 1000
     reads.clear()
     assert put(files, readings(2000)) == 1

@@ -26,7 +26,8 @@ from pvsim.ids import REJECTED
 from pvsim.pv import Options, service
 from pvsim.pv.setaside import SPARE
 from pvsim.reading import encode
-from tests.unit.world import Box, Message, Rabbit, new_rabbit
+from tests.unit.rabbit import Box, Message
+from tests.unit.world import Rabbit, new_rabbit
 
 SECOND = 10**9
 A, B = "A", "B"  # meters; it is the first that things happen to
