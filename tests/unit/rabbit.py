@@ -79,9 +79,7 @@ class Box:
 
     def dispatch(self) -> None:
         """Deliver what can be delivered."""
-        for consumer in (
-            [] if self.is_dead or self.is_deleted else self.consumers[:1] if self.is_single else self.consumers
-        ):
+        for consumer in self.active:
             while self.ready and consumer.unsettled < consumer.channel.prefetch:
                 consumer.channel.deliver(self, consumer, self.ready.pop(0))
 

@@ -143,12 +143,13 @@ class World:
         """A meter declares its queue."""
         self.rabbit.declare(meter_id, arguments(SETTINGS))
 
-    def publish(self, meter_id: str) -> None:
+    def publish(self, meter_id: str) -> bool:
         """A reading, if its queue takes it: if not, its meter has it still."""
         self._instant += 1
         message = self.rabbit.put(meter_id, encode(meter_id, [self._instant * SECOND], [1000]))
         if message:
             self.published[message.number] = f"{meter_id},{self._instant}"
+        return message is not None
 
     def publish_rubbish(self, meter_id: str) -> None:
         """What is no reading."""
@@ -222,13 +223,16 @@ class World:
 
     def settle(self) -> None:
         """Everything is dealt with, and what comes then is dealt with soon."""
+        end_s = self.rabbit.now_s + LONGEST_S
         self.rabbit.mend()
         for pv in self.pvs:
             pv.files.broken.clear()
         self.pvs[0].start()
         self._wait()
+        while A not in self.rabbit.boxes and self.rabbit.now_s < end_s:
+            self.rabbit.live(5)
         for meter_id in A, B:
-            self.publish(meter_id)
+            assert self.publish(meter_id)
         self._wait()
 
     def _wait(self) -> None:

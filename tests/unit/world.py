@@ -1,8 +1,8 @@
 """A RabbitMQ in a few lines, beneath pika's own channels: what uses a broker is tried on it without one.
 
-Its queues and channels are in rabbit.py. Nothing goes by itself: what a client sends waits
-until `serve`, what the server sends waits until `hear`, and timers wait until `turn` or `pass_time`. So a test decides
-in which order things happen.
+Its queues and channels are in rabbit.py. Nothing goes by itself: what a client sends waits until `serve`, what the
+server sends waits until `hear`, and timers wait until `turn` or `pass_time`. So a test decides in which order things
+happen.
 """
 
 from __future__ import annotations
