@@ -202,5 +202,5 @@ class Intake:
         source.misses = 0 if queue and queue.consumers and not is_kept else source.misses + 1
         if source.misses > source.patience:
             source.misses, source.patience = 0, min(2 * source.patience + 1, MOST_PATIENCE)
-            why = "holds messages, and none comes" if source.messages else "has lost its consumer"
+            why = "holds messages, and none comes" if queue and queue.consumers else "has lost its consumer"
             self._broker.reset(f"the queue {source.queue} {why}")

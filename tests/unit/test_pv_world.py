@@ -318,6 +318,9 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
 
 @settings(deadline=None, max_examples=60)
 @example(["other starts", "live", "moved and forgotten"])
+@example(["forbidden", "lost", "live", "publish A"])
+@example(["deleted", "live", "declared", "live"])
+@example(["lost consumer"])
 @given(orders(COMMON, INTAKE, DISK) | orders(COMMON, INTAKE, FORGOTTEN))
 def test_every_queue_is_consumed(events: list[str]) -> None:
     """Whatever happens to a queue, its consumers and their disks: once all is well, each reading gets its row."""
