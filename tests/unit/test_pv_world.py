@@ -321,6 +321,7 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
 @example(["forbidden", "lost", "live", "publish A"])
 @example(["deleted", "live", "declared", "live"])
 @example(["lost consumer"])
+@example(["disk full", "publish A", "live long"])
 @given(orders(COMMON, INTAKE, DISK) | orders(COMMON, INTAKE, FORGOTTEN))
 def test_every_queue_is_consumed(events: list[str]) -> None:
     """Whatever happens to a queue, its consumers and their disks: once all is well, each reading gets its row."""
