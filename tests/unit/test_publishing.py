@@ -114,7 +114,10 @@ class World:
     def settle(self) -> None:
         """All is told, and soon everything is confirmed."""
         self.rabbit.mend()
-        self.rabbit.live(100)
+        self.rabbit.live(40)
+        connections = self.broker.counts.connections
+        self.rabbit.live(80)
+        assert self.broker.counts.connections == connections  # or else what has no answer would have gone down with it
         assert not self.untold
         assert not self.unanswered()
         self.told.clear()
