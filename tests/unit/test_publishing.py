@@ -170,7 +170,7 @@ EVENTS: Mapping[str, Callable[[World], object]] = {
 @example(["publish A", "silence"])
 @example(["publish A", "publish B"])
 @example(["deleted", "publish A"])
-@example(["full", "publish A"])
+@example(["full", "publish A", "live"])
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=40))
 def test_each_message_ends_once(events: list[str]) -> None:
     """In any order of events: each is told of once or goes down with its connection, what is told is true.
