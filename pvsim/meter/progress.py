@@ -204,8 +204,8 @@ def _plain(value: Any) -> Any:
         return [_plain(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, Mapping):
         return sorted((str(name), _plain(each)) for name, each in value.items())
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+    if isinstance(value, tuple | list | frozenset):
+        return [_plain(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
     raise TypeError(f"{type(value).__name__} has no text that tells it from others")
 
 

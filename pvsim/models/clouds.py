@@ -19,7 +19,7 @@ from math import cos, radians, sqrt
 
 from pvsim.instants import SECOND_NS
 from pvsim.models.days import YEAR_DAYS, on_day
-from pvsim.models.noise import Curve, between, fractions
+from pvsim.models.noise import Curve, Fractions, Pair, between
 from pvsim.models.waves import Rhythm, waves
 
 STEP_S = 2  # of the nodes
@@ -61,7 +61,7 @@ def clear_sky_index(
 
 def index_nodes(seed: int, meter_id: str, latitude: float, longitude: float, sky: Sequence[float]) -> Node:
     """The index at each multiple of STEP_S."""
-    where = fractions(seed, meter_id, "clouds where")
+    where = Fractions(seed, meter_id, "clouds where")
     east_m = where(0) * AREA_M + longitude * _DEGREE_M * cos(radians(latitude))
     north_m = where(1) * AREA_M + latitude * _DEGREE_M
     delay = round(east_m / WIND_M_S / STEP_S)
@@ -69,15 +69,16 @@ def index_nodes(seed: int, meter_id: str, latitude: float, longitude: float, sky
         layer(seed, number, north_m, steps, weight) for number, (steps, weight) in enumerate(PATTERN)
     )
     weather = _weather(seed, latitude, longitude, sky)
-    at: int | None = None
-    cover, more_cover, clear, more_clear = 0.0, 0.0, 0.0, 0.0
+
+    @lru_cache(maxsize=1)
+    def from_node(number: int) -> tuple[float, float, float, float]:
+        """Cover and blue sky at a node of the weather, and their slopes up to the next."""
+        (cover, clear), (next_cover, next_clear) = weather(number), weather(number + 1)
+        return cover, (next_cover - cover) / _WEATHER_STEPS, clear, (next_clear - clear) / _WEATHER_STEPS
 
     def index(step: int) -> float:
-        nonlocal at, cover, more_cover, clear, more_clear
-        now, part = divmod(step, _WEATHER_STEPS)
-        if now != at:
-            at, (cover, clear), later = now, weather(now), weather(now + 1)
-            more_cover, more_clear = (later[0] - cover) / _WEATHER_STEPS, (later[1] - clear) / _WEATHER_STEPS
+        number, part = divmod(step, _WEATHER_STEPS)
+        cover, more_cover, clear, more_clear = from_node(number)
         here = step + delay
         pattern = one(here) + two(here) + three(here) + four(here) + five(here)
         return (clear + part * more_clear) * index_at(cover + part * more_cover - pattern)
@@ -125,24 +126,18 @@ def _weather(
 def layer(seed: int, number: int, north_m: float, steps: int, weight: float) -> Node:
     """One layer of the pattern, on the line that is `north_m` beside the wind from the equator's."""
     row, part = divmod(north_m / (WIND_M_S * STEP_S * steps), 1)
-    left = fractions(seed, f"{row:.0f}", f"clouds {number}")
-    right = fractions(seed, f"{row + 1:.0f}", f"clouds {number}")
+    left = Fractions(seed, f"{row:.0f}", f"clouds {number}")
+    right = Fractions(seed, f"{row + 1:.0f}", f"clouds {number}")
     scale = weight * sqrt(12) / sqrt((1 - part) ** 2 + part**2)
     of_left, of_right, middle = scale * (1 - part), scale * part, scale * 0.5
     ease = _ease(steps)
-    at: int | None = None
-    low, high = 0.0, 0.0
-
-    def node(index: int) -> float:
-        return of_left * left(index) + of_right * right(index) - middle
+    pair = Pair(lambda index: of_left * left(index) + of_right * right(index) - middle)
 
     def value(index: int) -> float:
-        nonlocal at, low, high
-        now, place = divmod(index, steps)
-        if now != at:
-            low = high if at is not None and now == at + 1 else node(now)
-            at, high = now, node(now + 1)
-        return low + (high - low) * ease[place]
+        number, place = divmod(index, steps)
+        if number != pair.at:
+            pair.move(number)
+        return pair.low + pair.rise * ease[place]
 
     return value
 

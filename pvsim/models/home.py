@@ -25,7 +25,7 @@ from pvsim.models.appliances import (
 from pvsim.models.car import Car, charging_kw
 from pvsim.models.days import DAY_S, WORKDAY, Holidays, kind_of_day
 from pvsim.models.heatpump import mean_need, rated_w, wanted
-from pvsim.models.noise import fractions, uniform
+from pvsim.models.noise import Fractions, uniform
 from pvsim.models.occupancy import Absence, Occupancy, kind_for, mean_presence, presence
 from pvsim.models.temperature import air_temperature, monthly_c, spell_k, spells
 
@@ -103,20 +103,20 @@ class Home:
         self._place = place
         self._months = monthly_c(place.temperature, place.latitude)
         self._starts = uniform(seed, meter_id, "load starts")
-        self._details = fractions(seed, meter_id, "load details")
-        self._trips = fractions(seed, meter_id, "load trips")
+        self._details = Fractions(seed, meter_id, "load details")
+        self._trips = Fractions(seed, meter_id, "load trips")
         self._warmth = spells(seed, place.latitude, place.longitude)
         self._recent: dict[int, list[Span]] = {}
         self._days: dict[int, _Day] = {}
-        traits = fractions(seed, meter_id, "load traits")
-        self._occupancy = Occupancy(kind_for(traits(6)), traits(7), fractions(seed, meter_id, "load at home"))
+        traits = Fractions(seed, meter_id, "load traits")
+        self._occupancy = Occupancy(kind_for(traits(6)), traits(7), Fractions(seed, meter_id, "load at home"))
         self._rhythm_h = 1.6 * traits(4) - 0.8
         mean_w = own_kwh(things.annual_kwh, traits(1001), traits(1002)) / 8.76
         base_w = mean_w * (0.16 + 0.14 * traits(0))
         duty, fridge_w = 0.32 + 0.16 * traits(1), (65 + 40 * traits(2)) * min(1.0, mean_w / 228)
         self._base_mw = int(1000 * base_w)
         self._fridge = _Fridge(
-            Cycle(round(2100 + 1800 * traits(3)), int(1000 * fridge_w)), duty, fractions(seed, meter_id, "load fridge")
+            Cycle(round(2100 + 1800 * traits(3)), int(1000 * fridge_w)), duty, Fractions(seed, meter_id, "load fridge")
         )
         uses_kwh = (mean_w - base_w - fridge_w * duty) * 24 / 1000 / (1 - _AWAY)
         self._rates, self._watts = _habits(
@@ -229,7 +229,7 @@ class _HeatPump:
         self._mean_w = annual_kwh / 8.76
         self._air = air_temperature(seed, north, place.longitude, months, place.temperature_swing)
         self._mean_need = mean_need(months, place.temperature_swing, spell_k(north))
-        self._numbers = fractions(seed, meter_id, "load pump")
+        self._numbers = Fractions(seed, meter_id, "load pump")
         self._cycle = Cycle(round(2400 + 1800 * self._numbers(-1)), int(1000 * rated_w(self._mean_w)))
 
     def spans(self, hour: Hour) -> Iterator[Span]:
@@ -252,7 +252,7 @@ def _car(seed: int, meter_id: str, things: Things, occupancy: Occupancy, traits:
         return None
     kilowatts = charging_kw(things.ev_kw, things.ev_kwh, traits[0])
     kwh_a_day = things.ev_kwh / 365.25 / (1 - _AWAY)
-    return Car(kwh_a_day, kilowatts, occupancy.kind, traits[1], fractions(seed, meter_id, "load car"))
+    return Car(kwh_a_day, kilowatts, occupancy.kind, traits[1], Fractions(seed, meter_id, "load car"))
 
 
 def _habits(traits: Sequence[float], uses_kwh: float, occupancy: Occupancy) -> tuple[list[float], list[float]]:

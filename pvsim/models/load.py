@@ -11,8 +11,8 @@ from typing import Any
 
 from pvsim.instants import SECOND_NS
 from pvsim.models import Model, PowerModel
-from pvsim.models.home import HOUR_S, Home, Hour, Place, Span, Things, hour_at
-from pvsim.models.noise import between, fractions, uniform
+from pvsim.models.home import HOUR_S, Home, Hour, LocalClock, Place, Span, Things, hour_at
+from pvsim.models.noise import Fractions, between, uniform
 from pvsim.models.replay import KEYS, replay
 
 MAX_LOAD_MILLIWATTS = 9_000_000
@@ -46,32 +46,43 @@ def household(
     """
     where = Place(**place)
     home = Home(seed, meter_id, Things(annual_kwh, ev_kwh, ev_kw, heat_pump_kwh), where)
-    ripple = between(fractions(seed, meter_id, "load ripple"), SECOND_NS)
-    most_mw = int(fuse_kw * 10**6)
-    hour: Hour | None = None
-    since_ns, until_ns, level = 0, 0, 0
-    times_ns: list[int] = []
-    levels: list[int] = []
+    ripple = between(Fractions(seed, meter_id, "load ripple"), SECOND_NS)
+    most_mw, last = int(fuse_kw * 10**6), _Level(home, where.timezone)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
-        nonlocal hour, since_ns, until_ns, level, times_ns, levels
         found = []
         for instant, noise in zip(instants_ns, ripple(instants_ns), strict=True):
-            if not since_ns <= instant < until_ns:
-                quarter = instant // _QUARTER_NS
-                now = hour_at(where.timezone, quarter * _ZONE_STEP_S)
-                if now != hour:
-                    hour = now
-                    times_s, levels = steps(home.spans(now))
-                    times_ns = [(now.start_s * 1000 + round(time_s * 1000)) * 10**6 for time_s in times_s]
-                place = bisect_right(times_ns, instant)
-                level = levels[place - 1]
-                since_ns = max(times_ns[place - 1], quarter * _QUARTER_NS)
-                until_ns = min(times_ns[place], (quarter + 1) * _QUARTER_NS)
-            found.append(min(most_mw, int(level * (1 + 0.02 * (noise - 0.5)))))
+            if not last.since_ns <= instant < last.until_ns:
+                last.move(instant)
+            found.append(min(most_mw, int(last.milliwatts * (1 + 0.02 * (noise - 0.5)))))
         return found
 
     return power
+
+
+class _Level:
+    """The power around the last instant, from and until when it is so, and the levels of that hour."""
+
+    def __init__(self, home: Home, clock: LocalClock) -> None:
+        self._home = home
+        self._clock = clock
+        self._hour: Hour | None = None
+        self._times_ns: list[int] = []
+        self._levels: list[int] = []
+        self.since_ns = self.until_ns = self.milliwatts = 0
+
+    def move(self, instant: int) -> None:
+        """To another instant."""
+        quarter = instant // _QUARTER_NS
+        hour = hour_at(self._clock, quarter * _ZONE_STEP_S)
+        if hour != self._hour:
+            self._hour = hour
+            times_s, self._levels = steps(self._home.spans(hour))
+            self._times_ns = [(hour.start_s * 1000 + round(time_s * 1000)) * 10**6 for time_s in times_s]
+        place = bisect_right(self._times_ns, instant)
+        self.milliwatts = self._levels[place - 1]
+        self.since_ns = max(self._times_ns[place - 1], quarter * _QUARTER_NS)
+        self.until_ns = min(self._times_ns[place], (quarter + 1) * _QUARTER_NS)
 
 
 def steps(spans: list[Span]) -> tuple[list[float], list[int]]:

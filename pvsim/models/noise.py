@@ -25,17 +25,23 @@ Uniform = Callable[[Sequence[int]], list[int]]
 Curve = Callable[[Sequence[int]], list[float]]
 
 
+def _start(seed: int, meter_id: str, purpose: str) -> blake2b:
+    return blake2b(meter_id.encode(), key=seed.to_bytes(8, "little", signed=True), person=purpose.encode())
+
+
+def _block(start: blake2b, number: int, part_ns: int) -> tuple[int, ...]:
+    """The numbers of eight seconds from second 8 × `number` on, each at this part of it."""
+    digest = start.copy()
+    digest.update(_BLOCK.pack(number, part_ns))
+    return _NUMBERS.unpack(digest.digest())
+
+
 def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
     """A function of instants (ns since the epoch) that gives each its number, uniform over 0 … 2**64 - 1.
 
     `seed`: a signed 64-bit number; `purpose`: at most 16 ASCII characters.
     """
-    start = blake2b(meter_id.encode(), key=seed.to_bytes(8, "little", signed=True), person=purpose.encode())
-
-    def block(number: int, part_ns: int) -> tuple[int, ...]:
-        digest = start.copy()
-        digest.update(_BLOCK.pack(number, part_ns))
-        return _NUMBERS.unpack(digest.digest())
+    start = _start(seed, meter_id, purpose)
 
     def numbers(instants_ns: Sequence[int]) -> list[int]:
         if _are_successive_seconds(instants_ns):
@@ -46,14 +52,14 @@ def uniform(seed: int, meter_id: str, purpose: str) -> Uniform:
             second, part_ns = divmod(instant, SECOND_NS)
             key = (second // _LANES, part_ns)
             if key != at:
-                at, lanes = key, block(*key)
+                at, lanes = key, _block(start, *key)
             found.append(lanes[second % _LANES])
         return found
 
     def of_seconds(first: int, count: int) -> list[int]:
         found: list[int] = []
         for number in range(first // _LANES, (first + count - 1) // _LANES + 1):
-            found += block(number, 0)
+            found += _block(start, number, 0)
         return found[first % _LANES : first % _LANES + count]
 
     return numbers
@@ -66,29 +72,54 @@ def _are_successive_seconds(instants_ns: Sequence[int]) -> bool:
     return instants_ns == seconds if isinstance(instants_ns, range) else all(map(eq, instants_ns, seconds))
 
 
-def fractions(seed: int, meter_id: str, purpose: str) -> Callable[[int], float]:
-    """A function of whole numbers that gives each its own number, uniform from 0 up to and without 1."""
-    numbers = uniform(seed, meter_id, purpose)
-    return lambda index: (numbers([index * SECOND_NS])[0] >> 11) / (1 << 53)
+class Fractions:
+    """A function of whole numbers that gives each its own number, uniform from 0 up to and without 1.
 
-
-def between(node: Callable[[int], float], step_ns: int, is_level: bool = False) -> Curve:
-    """A function of instants: `node(i)` at i × `step_ns`, linear in between, or level at the nodes.
-
-    The two nodes around the last instant are kept, so that a run of instants computes each node once.
+    It is made of the number that `uniform` has for that second. The last block is kept, for a run of numbers.
     """
-    at, low, high = -1, 0.0, 0.0
+
+    __slots__ = ("_lanes", "_number", "_start")
+
+    def __init__(self, seed: int, meter_id: str, purpose: str) -> None:
+        self._start = _start(seed, meter_id, purpose)
+        self._number: int | None = None
+        self._lanes: tuple[int, ...] = ()
+
+    def __call__(self, index: int) -> float:
+        number, lane = divmod(index, _LANES)
+        if number != self._number:
+            self._number, self._lanes = number, _block(self._start, number, 0)
+        return (self._lanes[lane] >> 11) / (1 << 53)
+
+
+class Pair:
+    """A node, `low` at `at`, and how much higher the next one is: `rise`. A run of moves computes each node once."""
+
+    __slots__ = ("_high", "_node", "at", "low", "rise")
+
+    def __init__(self, node: Callable[[int], float]) -> None:
+        self._node = node
+        self.at = -1
+        self.low = self.rise = self._high = 0.0
+
+    def move(self, at: int) -> None:
+        """Have another one at `low`, from 0 on."""
+        self.low = self._high if at == self.at + 1 and at else self._node(at)
+        self.at, self._high = at, self._node(at + 1)
+        self.rise = self._high - self.low
+
+
+def between(node: Callable[[int], float], step_ns: int) -> Curve:
+    """A function of instants: `node(i)` at i × `step_ns`, and linear in between."""
+    pair = Pair(node)
 
     def values(instants_ns: Sequence[int]) -> list[float]:
-        nonlocal at, low, high
         found = []
         for instant in instants_ns:
             index, part_ns = divmod(instant, step_ns)
-            if index != at:
-                low = high if index == at + 1 and at >= 0 else node(index)
-                at, high = index, node(index + 1)
-            part = part_ns / step_ns
-            found.append(low + (high - low) * (part * part * (3 - 2 * part) if is_level else part))
+            if index != pair.at:
+                pair.move(index)
+            found.append(pair.low + pair.rise * (part_ns / step_ns))
         return found
 
     return values

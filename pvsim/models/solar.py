@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from math import exp
 from typing import Any, NamedTuple
 
@@ -127,9 +128,8 @@ def sky_of(clearness: tuple[float, ...] | None, site: Site) -> tuple[float, ...]
 class _Minute(NamedTuple):
     """The light of a cloudless sky, W/m²: of the beam on the cells and on a horizontal plane, and `all` on the latter.
 
-    `even`, `ground`: what share of the diffuse light gets to the cells if it comes evenly from the whole sky, and of
-    all light by way of the ground; `uneven`: what is added to `even` under a cloudless sky. `air_c`: °C. `mass`: the
-    relative air mass.
+    `uneven`: what share of the diffuse light gets to the cells, beyond the share of a sky that is equally bright
+    everywhere. `air_c`: °C. `mass`: the relative air mass.
     """
 
     beam: float
@@ -143,6 +143,7 @@ class _Minute(NamedTuple):
 def _minutes(site: Site, air: Curve) -> Callable[[int], _Minute]:
     """The light at each minute since 1970; rounded, since sin and exp differ in the last bit between machines."""
 
+    @lru_cache(maxsize=2)  # of a run of minutes, each is computed once
     def node(minute: int) -> _Minute:
         seen = light(minute * _LIGHT_STEP_S, site)
         uneven = (seen.sky - seen.even) / (seen.all - seen.beam_flat) if seen.all > seen.beam_flat else 0.0
@@ -161,22 +162,19 @@ def _under_clouds(
     """
     even, ground = (round(each, 6) for each in diffuse_shares(site.tilt))
     night, steps = ac_power(0.0, 0.0), _LIGHT_STEP_S // STEP_S
-    at: int | None = None
-    later = _Minute(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    shares: tuple[float, ...] = ()
-    beam_0 = flat_0 = all_0 = uneven_0 = air_0 = beam_1 = flat_1 = all_1 = uneven_1 = air_1 = 0.0
+
+    @lru_cache(maxsize=1)
+    def from_minute(minute: int) -> tuple[Any, ...]:
+        """How much of the beam clouds leave then, a minute's numbers, and their slopes up to the next minute."""
+        now, later = minutes(minute), minutes(minute + 1)
+        slopes = [(two - one) / steps for one, two in zip(now, later, strict=True)]
+        return beam_shares(now.mass or later.mass), *now, *slopes
 
     def node(step: int) -> float:
-        nonlocal at, later, shares, beam_0, flat_0, all_0, uneven_0, air_0, beam_1, flat_1, all_1, uneven_1, air_1
         minute, part = divmod(step, steps)
-        if minute != at:
-            now = later if at is not None and minute == at + 1 else minutes(minute)
-            at, later = minute, minutes(minute + 1)
-            shares = beam_shares(now.mass or later.mass)
-            beam_0, flat_0, all_0, uneven_0, air_0, _ = now
-            beam_1, flat_1, all_1, uneven_1, air_1, _ = (
-                (two - one) / steps for one, two in zip(now, later, strict=True)
-            )
+        shares, beam_0, flat_0, all_0, uneven_0, air_0, _, beam_1, flat_1, all_1, uneven_1, air_1, _ = from_minute(
+            minute
+        )
         flat = all_0 + part * all_1
         if flat <= 0:
             return night

@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import atan, cos, log, pi, radians, sin, sqrt, tan
 from typing import NamedTuple
 
-from pvsim.models.noise import fractions
+from pvsim.models.noise import Fractions
 
 _WAVES = 64
 _EARTH_KM = 6371.0
@@ -43,7 +43,7 @@ class _Wave(NamedTuple):
 @lru_cache(maxsize=16)
 def _waves(seed: int, purpose: str, rhythm: Rhythm) -> tuple[_Wave, ...]:
     """Periods as those of a process that forgets exponentially (a Lorentz spectrum), one of each part of it."""
-    draw = fractions(seed, "", purpose)
+    draw = Fractions(seed, "", purpose)
     slow, fast = (atan(2 * pi / period * rhythm.memory_h) for period in (rhythm.longest_h, rhythm.shortest_h))
     found = []
     for number in range(_WAVES):

@@ -17,7 +17,7 @@ from pvsim.models.car import Car, charging_kw
 from pvsim.models.days import kind_of_day
 from pvsim.models.home import Home, Hour, Place, Things, hour_at, own_kwh
 from pvsim.models.load import steps
-from pvsim.models.noise import fractions
+from pvsim.models.noise import Fractions
 from pvsim.models.occupancy import Kind, kind_for, mean_presence, presence
 from pvsim.models.temperature import MUNICH_C, air_temperature
 
@@ -292,7 +292,7 @@ def test_holiday_trips() -> None:
 
 def car(number: int, kwh: float = 2000.0, kind: Kind = Kind.AT_WORK, trait: float = 0.9) -> Car:
     """A car that is charged with so much a year."""
-    numbers = fractions(0, f"Meter_{number}", "load car")
+    numbers = Fractions(0, f"Meter_{number}", "load car")
     return Car(kwh / 365.25, charging_kw(None, kwh, 0.9), kind, trait, numbers)
 
 

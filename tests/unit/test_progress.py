@@ -302,6 +302,7 @@ def test_what_readings_come_from_is_the_same_in_every_process(simulated: Path) -
         ("5000", "5001"),
         ("13:00Z", "13:01Z"),
         ("model = household", "model = household\nannual_kwh = 4000"),
+        ("model = household", "model = household\nholidays = 2026-12-25 2026-12-26"),
         ("file = profile.csv", "file = profile.csv\nshift = 1"),
         ("[meter]", "[meter]\ninterval = 2"),
     ],
