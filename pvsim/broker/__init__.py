@@ -10,24 +10,7 @@ from pvsim.broker.transport import Loop
 from pvsim.broker.turn import Turn, back_off
 
 __all__ = [
-    "CONFIRMED",
-    "OTHER_ARGUMENTS",
-    "REFUSED",
-    "REPLACED",
-    "SILENT",
-    "TOO_LARGE",
-    "UNMARKED",
-    "UNROUTABLE",
-    "YOUNG_S",
-    "Broker",
-    "Copy",
-    "Delivery",
-    "LiveLink",
-    "Loop",
-    "Owner",
-    "Queue",
-    "Turn",
-    "arguments",
-    "back_off",
+    "CONFIRMED", "OTHER_ARGUMENTS", "REFUSED", "REPLACED", "SILENT", "TOO_LARGE", "UNMARKED", "UNROUTABLE", "YOUNG_S",
+    "Broker", "Copy", "Delivery", "LiveLink", "Loop", "Owner", "Queue", "Turn", "arguments", "back_off",
     "rejected_arguments",
-]
+]  # fmt: skip

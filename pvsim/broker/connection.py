@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import pika
 
-from pvsim.broker import tls
+from pvsim.broker import queues, tls
 from pvsim.broker.admission import Admission, State
 from pvsim.broker.answers import Answers
 from pvsim.broker.consuming import Consumer, Delivery
@@ -27,7 +27,7 @@ from pvsim.broker.marks import Marks
 from pvsim.broker.outcome import TOO_LARGE, Done
 from pvsim.broker.proof import properties_text
 from pvsim.broker.publishing import Publisher
-from pvsim.broker.queues import Ask, Declare, Look, Queue, Queues
+from pvsim.broker.queues import Queue, Queues, Request
 from pvsim.broker.side import Side
 from pvsim.broker.transport import Loop
 from pvsim.config import Address, BrokerSettings
@@ -40,8 +40,8 @@ _CHANNELS = 3  # at least: for publishing, for consuming, and for what is asked
 _FEW_CHANNELS = "it allows {} channels a connection, and {} are needed; raise channel_max in rabbitmq.conf"
 
 
-class Owner(Protocol):
-    """What a broker tells the service that owns it."""
+class Owner:
+    """What a broker tells the service that owns it; which takes what concerns it, and leaves the rest as it is here."""
 
     def on_up(self) -> None:
         """Connected: declare, publish and consume from now on."""
@@ -155,17 +155,17 @@ class Broker:
 
     def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
         """Ask whether a queue exists."""
-        self._queues.add(Look(queue, done))
+        self._queues.add(queues.look(queue, done))
 
     def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Make sure that a durable queue exists, if with other arguments."""
-        self._queues.add(Declare(queue, args, done))
+        self._queues.add(queues.declare(queue, args, done))
 
     def declare_marked(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """The same by somebody who is not its meter, for a queue that is not there: it is marked (see marks.py)."""
         self.marks.declare(queue, args, done)
 
-    def ask(self, request: Ask) -> None:
+    def ask(self, request: Request) -> None:
         """Ask anything else."""
         self._queues.add(request)
 
@@ -187,10 +187,6 @@ class Broker:
         needs (REPLACED); or else it is not (UNMARKED).
         """
         return self._side.asks(queue)
-
-    def mend(self, queue: str) -> str:
-        """What a person can do about a queue that does not answer."""
-        return self.admission.mend(queue)
 
     # --- publishing
 

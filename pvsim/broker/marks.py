@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pvsim.broker.queues import Ask, Queue
+from pvsim.broker.queues import Call, Queue, ask
 from pvsim.broker.trouble import refusal
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ log = logging.getLogger("pvsim.broker")
 
 MARKS = "pvsim.declared"
 NOT_TOLD = "Queues that others have declared are not told from our own: %s"
-Call = Callable[[Any, Callable[[Any], None]], object]
 _LOOK_S, _STAYS_S, _HEEDED_S = 15.0, 60.0, 120.0
 
 
@@ -97,11 +96,7 @@ class Marks:
         self._broker.later(_STAYS_S, partial(self._remove, queue))
 
     def _remove(self, queue: str) -> None:
-        self._ask(
-            queue,
-            lambda channel, told: channel.queue_unbind(queue, MARKS, queue, callback=told),
-            lambda _: None,
-        )
+        self._ask(queue, lambda channel, told: channel.queue_unbind(queue, MARKS, queue, callback=told), lambda _: None)
 
     def declare(self, queue: str, arguments: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Declare a queue that is not there, and leave a mark. Without the permission for one, there is none."""
@@ -110,19 +105,15 @@ class Marks:
             self._broker.declare(queue, arguments, on_declared)
 
         def on_declared(found: Queue) -> None:
-            self._ask(
-                queue,
-                lambda channel, told: channel.queue_bind(queue, MARKS, queue, callback=told),
-                lambda _: done(found),
-            )
+            self._ask(queue, bind, lambda _: done(found))
 
-        self._ask(
-            queue,
-            lambda channel, told: channel.exchange_declare(MARKS, "direct", durable=True, callback=told),
-            on_exchange,
-        )
+        def bind(channel: Any, told: Callable[[Any], None]) -> None:
+            channel.queue_bind(queue, MARKS, queue, callback=told)
 
-    def _ask(
-        self, queue: str, call: Callable[[Any, Callable[[Any], None]], object], done: Callable[[bool], None]
-    ) -> None:
-        self._broker.ask(Ask(queue, call, done))
+        def declare_exchange(channel: Any, told: Callable[[Any], None]) -> None:
+            channel.exchange_declare(MARKS, "direct", durable=True, callback=told)
+
+        self._ask(queue, declare_exchange, on_exchange)
+
+    def _ask(self, queue: str, call: Call, done: Callable[[bool], None]) -> None:
+        self._broker.ask(ask(queue, call, done))

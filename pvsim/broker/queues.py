@@ -61,80 +61,49 @@ def _type(settings: BrokerSettings) -> dict[str, Any]:
     return {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 
 
-class Look(NamedTuple):
+Call = Callable[[Any, Callable[[Any], None]], object]
+"""Asks something on a channel, and has a function called with the answer."""
+
+
+class Request(NamedTuple):
+    """What is asked of the broker about a queue. `event`: what an answer says of it, None for nothing.
+
+    `done` takes what `read` makes of the answer, or None where the broker refuses for good.
+    """
+
+    kind: Kind
+    event: Event | None
     queue: str
-    done: Callable[[Queue | None], None]
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.LOOK
-
-    @property
-    def event(self) -> Event:
-        return Event.FOUND
-
-    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
-        channel.queue_declare(self.queue, passive=True, callback=answered)
-
-    def succeed(self, answer: Any) -> None:
-        self.done(Queue(answer.message_count, answer.consumer_count))
-
-    def fail(self, code: int, _text: str) -> bool:
-        if code == NOT_FOUND:
-            self.done(None)
-        return code == NOT_FOUND
+    call: Call
+    read: Callable[[Any], Any]
+    done: Callable[[Any], None]
 
 
-class Declare(NamedTuple):
-    queue: str
-    arguments: dict[str, Any]
-    done: Callable[[Queue], None]
+def look(queue: str, done: Callable[[Queue | None], None]) -> Request:
+    """Whether a queue exists."""
 
-    @property
-    def kind(self) -> Kind:
-        return Kind.DECLARE
+    def call(channel: Any, answered: Callable[[Any], None]) -> None:
+        channel.queue_declare(queue, passive=True, callback=answered)
 
-    @property
-    def event(self) -> Event:
-        return Event.DECLARED
-
-    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
-        channel.queue_declare(self.queue, durable=True, arguments=self.arguments, callback=answered)
-
-    def succeed(self, answer: Any) -> None:
-        self.done(Queue(answer.message_count, answer.consumer_count))
-
-    def fail(self, _code: int, _text: str) -> bool:
-        return False
+    return Request(Kind.LOOK, Event.FOUND, queue, call, _queue, done)
 
 
-class Ask(NamedTuple):
+def declare(queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> Request:
+    """That a durable queue exists."""
+
+    def call(channel: Any, answered: Callable[[Any], None]) -> None:
+        channel.queue_declare(queue, durable=True, arguments=args, callback=answered)
+
+    return Request(Kind.DECLARE, Event.DECLARED, queue, call, _queue, done)
+
+
+def ask(queue: str, call: Call, done: Callable[[bool], None]) -> Request:
     """Anything else; `done` is told whether the broker has done it."""
-
-    queue: str
-    call: Callable[[Any, Callable[[Any], None]], object]
-    done: Callable[[bool], None]
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.DECLARE
-
-    @property
-    def event(self) -> None:
-        """It says nothing of the queue."""
-
-    def ask(self, channel: Any, answered: Callable[[Any], None]) -> None:
-        self.call(channel, answered)
-
-    def succeed(self, _answer: Any) -> None:
-        self.done(True)
-
-    def fail(self, _code: int, _text: str) -> bool:
-        self.done(False)
-        return True
+    return Request(Kind.DECLARE, None, queue, call, bool, lambda is_done: done(bool(is_done)))
 
 
-Request = Look | Declare | Ask
+def _queue(answer: Any) -> Queue:
+    return Queue(answer.message_count, answer.consumer_count)
 
 
 class Queues:
@@ -172,7 +141,7 @@ class Queues:
         """The broker has done what was asked."""
         if request.event:
             self._note(request.queue, request.event)
-        request.succeed(answer)
+        request.done(request.read(answer))
 
     def _note(self, queue: str, event: Event) -> None:
         admission = self.broker.admission
@@ -183,15 +152,18 @@ class Queues:
 
     def on_refusal(self, request: Request, reason: Exception) -> None:
         """No permission, a queue that is somebody's own: the others go on, this one is tried again."""
-        code, text = getattr(reason, "reply_code", 0), foreign(getattr(reason, "reply_text", reason))
-        if isinstance(request, Look) and code == NOT_FOUND:
+        code = getattr(reason, "reply_code", 0)
+        if request.event is Event.DECLARED and code == PRECONDITION_FAILED:
+            self._requests.appendleft(look(request.queue, partial(self._on_conflict, request, reason)))
+        elif request.event is Event.FOUND and code == NOT_FOUND:
             self._note(request.queue, Event.MISSING)
-        if isinstance(request, Declare) and code == PRECONDITION_FAILED:
-            self._requests.appendleft(Look(request.queue, partial(self._on_conflict, request, reason)))
-        elif not request.fail(code, text):
+            request.done(None)
+        elif request.event is None:
+            request.done(None)
+        else:
             self._deny(request, reason)
 
-    def _on_conflict(self, request: Declare, reason: Exception, found: Queue | None) -> None:
+    def _on_conflict(self, request: Request, reason: Exception, found: Queue | None) -> None:
         """406 is told for other arguments, and for limits too: what counts is whether the queue is there."""
         if found:
             request.done(found._replace(other_arguments=foreign(getattr(reason, "reply_text", reason))))
@@ -225,7 +197,7 @@ class _Asker:
             broker = self._queues.broker  # pika counts a channel until those who wait for its end are told
             broker.later(0, partial(broker.open_channel, self._on_open))
         else:
-            request.ask(self._channel, self._queues.broker.loop.guard(self._on_answer))
+            request.call(self._channel, self._queues.broker.loop.guard(self._on_answer))
 
     def _on_open(self, channel: Any) -> None:
         channel.add_on_close_callback(self._queues.broker.loop.guard(self._on_closed))

@@ -343,4 +343,4 @@ class Side:
             probe.done(self._silent(probe))
 
     def _silent(self, probe: Probe) -> str:
-        return f"the queue {probe.queue} does not answer; {self._broker.mend(probe.queue)}"
+        return f"the queue {probe.queue} does not answer; {self._broker.admission.mend(probe.queue)}"

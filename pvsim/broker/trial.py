@@ -41,7 +41,7 @@ class Trial:
             self._channel = self._connection.channel()
         except Exception as error:  # pika raises whatever comes up in the socket, too
             raise self._error(error, "") from None
-        properties = self._connection._impl.server_properties or {}
+        properties = pika_private.server_properties(self._connection)
         return " ".join(foreign(properties.get(name, ""), 80) for name in ("product", "version")).strip()
 
     def declare(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pvsim.config import ini
-from pvsim.config.keys import Key, checked, one_of, or_nothing, table, values_of, whole
+from pvsim.config.keys import Key, checked, one_of, or_nothing, table, values_of, whole, yes_or_no
 from pvsim.errors import ConfigError
 
 BROKER_FILE = Path("/etc/pvsim/broker.ini")
@@ -224,18 +224,6 @@ def _unquoted(text: str) -> str:
     return checked(part, part.isprintable())
 
 
-def _yes_or_no(text: str) -> bool:
-    return one_of(text.lower(), ("yes", "no")) == "yes"
-
-
-def _login(text: str) -> bool:
-    return one_of(text, ("password", "certificate")) == "certificate"
-
-
-def _queue_type(text: str) -> str:
-    return one_of(text, ("quorum", "classic"))
-
-
 def _is_short(text: str) -> bool:
     return 0 < len(text.encode()) < 256  # the longest short string of AMQP
 
@@ -254,9 +242,10 @@ def _is_name(text: str) -> bool:
 
 
 def _switch(name: str, default: str) -> Key:
-    return Key(name, "an answer", "yes or no", _yes_or_no, default, name)
+    return Key(name, "an answer", "yes or no", yes_or_no, default, name)
 
 
+_LOGINS = ("password", "certificate")
 _HOSTS = "names or IP addresses, separated by commas, each with :PORT or without"
 _URLS = (
     "amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, or amqps:// for TLS; inside a part, write %40 for @, %3A for :, %2F"
@@ -276,9 +265,9 @@ BROKER = table(
     _file("cert_file"),
     _file("key_file"),
     _switch("verify", "yes"),
-    Key("login", "a way to log in", "", _login, "password", "external"),
+    Key("login", "a way to log in", "", lambda text: one_of(text, _LOGINS) == "certificate", "password", "external"),
     whole("heartbeat", "a number of seconds", 0, 65535, "10", "heartbeat_s"),
     whole("connect_timeout", "a number of seconds", 1, 600, "10", "connect_timeout_s"),
-    Key("queue_type", "a type of queues", "", _queue_type, "quorum", "queue_type"),
+    Key("queue_type", "a type of queues", "", lambda text: one_of(text, ("quorum", "classic")), "quorum", "queue_type"),
     whole("max_queue_length", "a number of messages", 1, 10**9, "86400"),
 )

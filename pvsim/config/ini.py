@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pvsim.errors import ConfigError
-from pvsim.foreign import foreign, printable
+from pvsim.foreign import foreign
 
 _MAX_BYTES = 16 * 2**20
 _HEADER = configparser.RawConfigParser.SECTCRE
@@ -155,11 +155,6 @@ def shown(text: str) -> str:
 def shown_value(text: str) -> str:
     """A value, short and on one line, unless it looks like a login in the wrong place."""
     return "(not shown)" if _LOGIN.search(text) else shown(text) or "(nothing)"
-
-
-def on_one_line(text: str) -> str:
-    """Text, as it is if it can be printed."""
-    return printable(text)
 
 
 def shown_path(path: Path) -> str:

@@ -99,6 +99,11 @@ def one_of(text: str, names: Iterable[str]) -> str:
     return text
 
 
+def yes_or_no(text: str) -> bool:
+    """An answer."""
+    return one_of(text.lower(), ("yes", "no")) == "yes"
+
+
 def or_nothing(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """The same, with None for no text."""
     return lambda text: parse(text) if text else None

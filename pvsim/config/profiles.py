@@ -5,14 +5,16 @@ from __future__ import annotations
 import codecs
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
 from pvsim.config import ini
+from pvsim.config.simulation import Progress
 from pvsim.config.values import LocalClock
 from pvsim.errors import ConfigError
+from pvsim.foreign import printable
 from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read
 from pvsim.profiles.series import MOST_MILLIWATTS
@@ -22,8 +24,6 @@ log = logging.getLogger(__name__)
 
 _PIECE = 2**20  # characters
 _OF_FILE = ("column", "unit", "time_column", "time_format", "missing", "where")
-
-Progress = Callable[[str], None] | None
 
 
 def with_profile(parameters: Mapping[str, Any], days_timezone: str | None, progress: Progress) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _profile(path: Path, wishes: Wishes, progress: Progress) -> Profile:
         raise ConfigError(f"{source} is neither UTF-8 nor UTF-16; save the file as UTF-8.") from None
     except BadProfile as error:
         comma = "" if str(error).startswith(("has", "is ", "goes")) else ","
-        raise ConfigError(f"{source}{comma} {ini.on_one_line(str(error))}") from None
+        raise ConfigError(f"{source}{comma} {printable(str(error))}") from None
     for note in _notes(profile, wishes):
         log.warning("%s: %s.", source, note)
     return profile

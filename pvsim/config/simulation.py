@@ -106,14 +106,12 @@ def parse_simulation(text: str, source: str, directory: Path) -> Simulation:
             raise ini.unknown_section(source, name, ["meter", "pv", "meter ID", "pv ID"])
     meter = values_of(source, "meter", sections.get("meter", ini.Section()), METER)
     pv = values_of(source, "pv", sections.get("pv", ini.Section()), PV)
-    nb_meter, timezone = meter.pop("nb_meter", 1), pv.pop("timezone", None)
-    live = pv.pop("live", True)
     meter_kind = _Kind(source, directory, "meter", METER, MeterSettings, load_models)
     pv_kind = _Kind(source, directory, "pv", PV, PvSettings, solar_models)
     return Simulation(
-        nb_meter=nb_meter,
-        timezone=timezone,
-        live=live,
+        nb_meter=meter.pop("nb_meter", 1),
+        timezone=pv.pop("timezone", None),
+        live=pv.pop("live", True),
         source=source,
         every_meter=_settings(meter_kind, [_Section("meter", [], meter)]),
         every_pv=_settings(pv_kind, [_Section("pv", [], pv)]),

@@ -7,15 +7,14 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pvsim.config.keys import amount, checked, decimal, one_of, scaled
+from pvsim.config.keys import amount, checked, decimal, scaled
 from pvsim.config.times import instant_ns, parse_time
 
 if TYPE_CHECKING:
     from pvsim.models import Model
-    from pvsim.models.faults import Fault, Span, Turns
+    from pvsim.models.faults import Span, Turns
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
@@ -84,36 +83,10 @@ def ns(text: str) -> int:
     return scaled(text, 9)
 
 
-def window_ns(text: str) -> int:
-    """Seconds, more than 0, in ns."""
-    return checked(ns(text), ns(text) > 0)
-
-
 def interval_ns(text: str, least_ms: int = 1, most_ms: int = 86_400_000) -> int:
     """Seconds in whole milliseconds, in ns."""
     milliseconds = scaled(text, 3)
     return checked(milliseconds, least_ms <= milliseconds <= most_ms) * 1_000_000
-
-
-def linger_ns(text: str) -> int:
-    """Seconds to gather readings, in ns."""
-    return interval_ns(text, 0, 3_600_000)
-
-
-def shift_ns(text: str) -> int:
-    """Seconds with a sign, in ns."""
-    return checked(scaled(text, 9, "+-"), len(text.lstrip("+-")) < 30)
-
-
-def scale_parts(text: str) -> int:
-    """A factor, in millionths."""
-    parts = scaled(text, 6)
-    return checked(parts, parts <= 1000 * 10**6)
-
-
-def peak_kw(text: str) -> Decimal:
-    """kW of a PV system or an inverter."""
-    return Decimal(checked(text, amount(text, 6, 10**6)))
 
 
 def monthly(low: float, high: float) -> Callable[[str], tuple[float, ...]]:
@@ -154,13 +127,6 @@ def _day(text: str) -> int:
 _SAMPLE = datetime(2026, 11, 25, 13, 47, 58)  # noqa: DTZ001 - a date of which each part tells itself
 
 
-def unit(text: str) -> str:
-    """A unit of powers or energies, or nothing."""
-    from pvsim.profiles.units import UNITS
-
-    return text and one_of(text, UNITS)
-
-
 def loop(text: str) -> int | str:
     """A period by name, or in ns."""
     return text if text in ("day", "week", "year") else ns(text)
@@ -189,13 +155,6 @@ def time_format(text: str) -> str:
 
 
 # Faults.
-
-
-def fault(text: str) -> Fault:
-    """A fault that has times and no size."""
-    from pvsim.models.faults import Fault  # most meters have none
-
-    return Fault(when(text))
 
 
 def when(text: str) -> Turns | tuple[Span, ...]:
@@ -227,8 +186,3 @@ def _instant_ns(text: str) -> int:
     if isinstance(time, datetime):
         checked(time, time.tzinfo)
     return instant_ns(time, None)
-
-
-def yes_or_no(text: str) -> bool:
-    """An answer."""
-    return one_of(text.lower(), ("yes", "no")) == "yes"

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 RESTART_NS = 90 * 10**9  # started again within this time, a meter counts as never stopped
 INSTANT_NS = 2 * 10**9  # no broker is killed and back again in less
 MAX_GAPS = 32
-SETTLED_S = (
-    5  # after which a broker that is killed does not forget what it has confirmed; only a young queue can vanish
-)
+SETTLED_S = 5  # after which a broker that is killed has not forgotten what it confirmed; only a young queue can vanish
 
 
 class Track:
@@ -231,14 +229,10 @@ def dump(tracks: Mapping[str, Track], history: str = "", file: str = "") -> str:
 
 
 def _record(track: Track) -> str:
-    made_with = "" if track.made_with is None else f', "made_with": {json.dumps(track.made_with)}'
-    floor = f', "floor_ns": {track.floor_ns}' if track.floor_ns else ""
-    gaps = f', "gaps": {json.dumps(track.gaps)}' if track.gaps else ""
-    stopped = "" if track.stopped_ns is None else f', "stopped_ns": {track.stopped_ns}'
-    return (
-        f'{{"confirmed_ns": {track.confirmed_ns}, "settled_ns": {track.settled_ns}, '
-        f'"declared_ns": {track.declared_ns}, "sent_ns": {track.sent_ns}{made_with}{floor}{gaps}{stopped}}}'
-    )
+    some = {"made_with": track.made_with, "floor_ns": track.floor_ns or None, "gaps": track.gaps or None}
+    record = {name: getattr(track, name) for name in ("confirmed_ns", "settled_ns", "declared_ns", "sent_ns")}
+    record |= some | {"stopped_ns": track.stopped_ns}
+    return json.dumps({name: value for name, value in record.items() if value is not None})
 
 
 def parse(text: str) -> dict[str, Track]:
@@ -267,14 +261,9 @@ def _track(record: Any) -> Track:
     track.marks_ns = [track.settled_ns] * SETTLED_S
     track.declared_ns = min(track.settled_ns, _instant(record, "declared_ns"))
     track.gaps = [_gap(gap) for gap in record.get("gaps", [])]
-    if "sent_ns" in record:
-        track.sent_ns = _instant(record, "sent_ns")
-    if "made_with" in record:
-        track.made_with = _text(record, "made_with")
-    if "floor_ns" in record:
-        track.floor_ns = _instant(record, "floor_ns")
-    if "stopped_ns" in record:
-        track.stopped_ns = _instant(record, "stopped_ns")
+    for name, read in (("sent_ns", _instant), ("made_with", _text), ("floor_ns", _instant), ("stopped_ns", _instant)):
+        if name in record:
+            setattr(track, name, read(record, name))
     return track
 
 

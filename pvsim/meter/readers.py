@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle, islice
-from typing import Protocol
 
 from pvsim.broker import Queue
 
@@ -18,21 +17,18 @@ MISSES = 2  # rounds in which a queue had no consumer: one may just be starting
 LAST_LOOK_S = 2.0  # the most that an answer is waited for when all is sent
 
 
-class Link(Protocol):
-    """What is needed of the broker."""
-
-    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
-        """Ask whether a queue exists."""
+Look = Callable[[str, Callable[[Queue | None], None]], None]
+"""Asks whether a queue exists."""
 
 
 class Readers:
     """Who consumes the queues of some meters."""
 
-    def __init__(self, meter_ids: Sequence[str], link: Link) -> None:
+    def __init__(self, meter_ids: Sequence[str], look: Look) -> None:
         self._meter_ids = meter_ids
         self._in_turn = cycle(meter_ids)
         self._count = min(len(meter_ids), AT_A_TIME)
-        self._link = link
+        self._look = look
         self._misses = Counter[str]()
         self._enough = MISSES
         self._asked = 0
@@ -59,7 +55,7 @@ class Readers:
     def _ask(self) -> None:
         for meter_id in islice(self._in_turn, self._count):
             self._asked += 1
-            self._link.look(meter_id, partial(self._on_looked, meter_id))
+            self._look(meter_id, partial(self._on_looked, meter_id))
 
     def have_looked_last(self, now_s: float) -> bool:
         """To be called again and again when all is sent, which may be sooner than two looks: whether `tell` may be."""

@@ -6,12 +6,12 @@ import logging
 import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pvsim import runtime
-from pvsim.broker import Broker, Delivery, Loop, arguments
+from pvsim.broker import Broker, Loop, Owner, arguments
 from pvsim.errors import BrokerError
 from pvsim.ids import shown_ids
 from pvsim.meter.figures import MeterFigures
@@ -38,7 +38,7 @@ AHEAD_NS = 2 * 10**9  # a clock that is corrected by less is not worth a word
 _BAR_WIDTH = 30
 
 
-class Service:
+class Service(Owner):
     """A fleet with a real clock, a real broker and a real progress file."""
 
     def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], int] = time.time_ns) -> None:
@@ -62,7 +62,7 @@ class Service:
         if self._timeline.end_ns is not None and sys.stderr.isatty():
             self._bar = Bar(options.timeline.start_ns or now_ns, self._timeline.end_ns)
         self._goes_on_ns: int | None = None  # when, because the clock was ahead
-        self._readers = Readers([*options.meters], self._broker) if self._timeline.is_history else None
+        self._readers = Readers([*options.meters], self._broker.look) if self._timeline.is_history else None
         self._patience = Patience(options.timeout_s, time.monotonic())
 
     def run(self) -> None:
@@ -90,28 +90,14 @@ class Service:
     # --- what the broker tells
 
     def on_up(self) -> None:
-        """Connected."""
         self._patience.on_up()
         self.fleet.up()
 
     def on_down(self) -> None:
-        """Not connected."""
         self._patience.on_down(time.monotonic())
         self.fleet.down()
         if self._stop_ns is not None:
             self._finish()
-
-    def on_delivery(self, delivery: Delivery) -> None:
-        """A meter consumes nothing."""
-
-    def on_cancelled(self, queue: str) -> None:
-        """A meter consumes nothing."""
-
-    def on_forbidden(self, queue: str) -> None:
-        """A meter consumes nothing."""
-
-    def on_silent(self, queues: Sequence[str]) -> None:
-        """A meter consumes nothing."""
 
     # --- time
 

@@ -228,20 +228,14 @@ def _between(low: int, high: int, number: int) -> int:
 
 
 def _find(faults: Faults, seed: int, meter_id: str, kind: str) -> Times:
-    fault = faults.get(kind)
-    return _times(fault.when, seed, meter_id, kind) if fault else _never
+    if kind not in faults:
+        return lambda _instant: None
+    when = faults[kind].when
+    return _in_turns(when, seed, meter_id, kind) if isinstance(when, Turns) else _in_spans(when)
 
 
 def _size(faults: Faults, kind: str) -> int:
     return faults[kind].size if kind in faults else 0
-
-
-def _never(_instant: int) -> Span | None:
-    return None
-
-
-def _times(when: Turns | tuple[Span, ...], seed: int, meter_id: str, kind: str) -> Times:
-    return _in_turns(when, seed, meter_id, kind) if isinstance(when, Turns) else _in_spans(when)
 
 
 def _in_turns(turns: Turns, seed: int, meter_id: str, kind: str) -> Times:

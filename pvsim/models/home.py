@@ -8,6 +8,7 @@ clock on the wall; the hour that comes again in autumn has numbers of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pvsim.instants import SECOND_NS
@@ -115,9 +116,8 @@ class Home:
         base_w = mean_w * (0.16 + 0.14 * traits(0))
         duty, fridge_w = 0.32 + 0.16 * traits(1), (65 + 40 * traits(2)) * min(1.0, mean_w / 228)
         self._base_mw = int(1000 * base_w)
-        self._fridge = _Fridge(
-            Cycle(round(2100 + 1800 * traits(3)), int(1000 * fridge_w)), duty, Fractions(seed, meter_id, "load fridge")
-        )
+        fridge = Cycle(round(2100 + 1800 * traits(3)), int(1000 * fridge_w))
+        self._fridge = partial(_compressor, fridge, Fractions(seed, meter_id, "load fridge"), duty)
         uses_kwh = (mean_w - base_w - fridge_w * duty) * 24 / 1000 / (1 - _AWAY)
         self._rates, self._watts = _habits(
             [traits(8 + each) for each in range(3 * len(APPLIANCES))], uses_kwh, self._occupancy
@@ -128,7 +128,7 @@ class Home:
     def spans(self, hour: Hour) -> list[Span]:
         """What is on in this hour; parts may lie before and after it."""
         found: list[Span] = [(0.0, HOUR_S, self._base_mw)]
-        found += self._fridge.spans(hour)
+        found += self._fridge(hour)
         if self._pump:
             found += self._pump.spans(hour)
         if self._car:
@@ -212,15 +212,6 @@ class _Day(NamedTuple):
     absence: Absence
 
 
-class _Fridge(NamedTuple):
-    cycle: Cycle
-    duty: float
-    numbers: Callable[[int], float]
-
-    def spans(self, hour: Hour) -> Iterator[Span]:
-        return _compressor(self.cycle, self.numbers, hour, self.duty)
-
-
 class _HeatPump:
     """Of one household: on for a part of each of its periods, as long as the hour asks for."""
 
@@ -235,7 +226,7 @@ class _HeatPump:
     def spans(self, hour: Hour) -> Iterator[Span]:
         share = wanted(self._air(hour.start_s // HOUR_S), self._mean_need, hour.number % 24)
         duty = round(min(0.98, self._mean_w * share * 1000 / self._cycle.milliwatts), 9)
-        return _compressor(self._cycle, self._numbers, hour, duty)
+        return _compressor(self._cycle, self._numbers, duty, hour)
 
 
 def own_kwh(annual_kwh: float | tuple[float, float], one: float, two: float) -> float:
@@ -292,7 +283,7 @@ def _use(appliance: Appliance, start: float, lasting: float, watts: float) -> It
         start = end
 
 
-def _compressor(cycle: Cycle, numbers: Callable[[int], float], hour: Hour, duty: float) -> Iterator[Span]:
+def _compressor(cycle: Cycle, numbers: Callable[[int], float], duty: float, hour: Hour) -> Iterator[Span]:
     """When a compressor is on in an hour: once a period, a little earlier or later, shorter or longer."""
     start = hour.key * HOUR_S
     for turn in range(start // cycle.period_s - 1, (start + HOUR_S) // cycle.period_s + 1):

@@ -24,6 +24,8 @@ from pvsim.profiles.numbers import Numbers
 from pvsim.profiles.steps import Steps
 from pvsim.profiles.wishes import Wishes
 
+_DIGIT = re.compile(r"\d")
+
 
 def read(chunks: Iterable[str], wishes: Wishes) -> Profile:
     """The profile in a text, which comes in pieces of whole lines, or BadProfile."""
@@ -201,7 +203,11 @@ class Body:
             self._blank = 0
             self._check_unnamed(number, cells)
             return True
-        is_note = bool(self._blank) and not is_time and not (is_row and _has_digits(text, cells[found.at.value]))
+        is_note = (
+            bool(self._blank)
+            and not is_time
+            and not (is_row and _DIGIT.search(text) and _DIGIT.search(cells[found.at.value]))
+        )
         if is_note or (self.times and csvlines.is_foot(cells[0])):
             self._note = number
             return False
@@ -251,7 +257,3 @@ class Body:
         if self.head.times.is_naive and not self.wishes.file_timezone:
             return "sort the lines, each time once; if clocks go back there, give file_timezone = the file's time zone"
         return "sort the lines, each time once"
-
-
-def _has_digits(*texts: str) -> bool:
-    return all(re.search(r"\d", text) for text in texts)

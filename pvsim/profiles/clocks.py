@@ -13,9 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-SECOND_NS = 10**9
-DAY_NS = 86_400 * SECOND_NS
-HOUR_NS = 3600 * SECOND_NS
+from pvsim.instants import HOUR_NS, SECOND_NS
+
 # One for each night and hour in which the clocks of many people change.
 _ZONES = (
     "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "Australia/Sydney", "Pacific/Auckland",
@@ -39,25 +38,19 @@ def changes(first_ns: int, last_ns: int) -> list[Change]:
 
 @lru_cache(maxsize=1000)
 def _of_year(zone: str, year: int) -> tuple[Change, ...]:
-    return tuple(_found(zone, year))
+    clock, new_year = ZoneInfo(zone), datetime(year, 1, 1, 12)  # noqa: DTZ001 - a wall clock
+    noons = [new_year + timedelta(day) for day in range(date(year, 12, 31).timetuple().tm_yday + 1)]
+    offsets = [noon.replace(tzinfo=clock).utcoffset() for noon in noons]
+    changed = [noon for noon, before, after in zip(noons, offsets, offsets[1:], strict=False) if before != after]
+    return tuple(change for noon in changed for change in _within(zone, noon))
 
 
-def _found(zone: str, year: int) -> Iterator[Change]:
-    clock = ZoneInfo(zone)
-    noon = datetime(year, 1, 1, 12, tzinfo=clock)
-    for _ in range(date(year, 12, 31).timetuple().tm_yday):
-        before, noon = noon, noon + timedelta(1)
-        if before.utcoffset() != noon.utcoffset():
-            yield from _within(zone, before.replace(hour=0, tzinfo=None), 36)
-
-
-def _within(zone: str, start: datetime, hours: int) -> Iterator[Change]:
-    """The hours of a wall clock in which it makes a difference whether this is the first turn or the second."""
-    clock = ZoneInfo(zone)
-    for hour in range(12, hours):
-        wall = start + timedelta(hours=hour)
-        first, second = (wall.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
+def _within(zone: str, noon: datetime) -> Iterator[Change]:
+    """The hours of a wall clock, up to the next noon, which it leaves out or has twice."""
+    for hour in range(24):
+        wall = noon + timedelta(hours=hour)
+        first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() for fold in (0, 1))
         if first != second:
-            since = wall - datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock
+            since = wall - datetime(1970, 1, 1)  # noqa: DTZ001
             is_forward = (first or timedelta()) < (second or timedelta())
             yield Change(since // timedelta(seconds=1) * SECOND_NS, is_forward, zone)

@@ -166,17 +166,8 @@ def _try(first: Sequence[str], at: int, text: str, delimiter: str, wishes: Wishe
         return failure
     try:
         return _head(one)
-    except _NoHeaderError as error:
-        return error.failure
     except BadProfile as error:
         return Failure(Rank.BROKEN, one.line, str(error))
-
-
-class _NoHeaderError(Exception):
-    """A line is no header, and not since something in it is broken."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
 
 
 def _no_names(one: _Candidate) -> Failure:
@@ -215,12 +206,12 @@ def _has_another_width(one: _Candidate) -> Failure | None:
     )
 
 
-def _head(one: _Candidate) -> Head:
+def _head(one: _Candidate) -> Head | Failure:
     times_at = columns.times_at(one.line, one.names, one.row, one.wishes)
     if times_at is None:
-        raise _NoHeaderError(_likely(one))
+        return _likely(one)
     if _is_data(one, times_at):
-        raise _NoHeaderError(_no_names(one))
+        return _no_names(one)
     _check_rows(one, times_at)
     at = columns.find(one.line, one.names, one.row, times_at, one.wishes)
     taken = _unit(one, at)
@@ -241,7 +232,7 @@ def _head(one: _Candidate) -> Head:
         is_counter_unlikely=taken.is_told or units.is_power(one.names[at.value]),
         times=kind,
         is_naive_told=told.is_utc(name) or bool(one.wishes.file_timezone),
-        are_instants=kind.is_pvgis and told.says_instants(_first(one, times_at), one.above),
+        are_instants=kind.is_pvgis and told.says_instants(_text(one.row, times_at), one.above),
         end_name=name if told.is_end(name) else "",
     )
 
@@ -281,10 +272,6 @@ def _text(row: Line, times_at: tuple[int, ...]) -> str:
     return " ".join(row.cells[at] for at in times_at if at < len(row.cells))
 
 
-def _first(one: _Candidate, times_at: tuple[int, ...]) -> str:
-    return " ".join(one.row.cells[at] for at in times_at)
-
-
 def _unit(one: _Candidate, at: Columns) -> units.Counted:
     unit_at = None if at.unit == at.where else at.unit
     cell = told.unit(one.names[at.value], at.value, unit_at, one.row, one.wishes)
@@ -296,7 +283,7 @@ def _unit(one: _Candidate, at: Columns) -> units.Counted:
 
 def _times(one: _Candidate, times_at: tuple[int, ...], name: str) -> Times:
     zone = told.zone(one.line, name, one.wishes)
-    first = _first(one, times_at)
+    first = _text(one.row, times_at)
     try:
         kind = times.choose(first, name, one.wishes.time_format, zone)
         kind.read([first], -1)

@@ -18,7 +18,6 @@ MISSING = {
 _MARKS_OF_MISSING = re.compile(r"-9{3,5}(?:[.,][09]*)?")
 _PLAIN = set("0123456789.-+eE\n")
 _PLAIN_COMMA = set("0123456789,-+eE\n")
-_SIGNED = re.compile(r"([+\-−]?)(.*)")
 _ONE_MARK = re.compile(r"(?=[.,]?\d)\d*([.,]?)\d*([eE][+-]?\d{1,3})?", re.ASCII)
 _UNCLEAR = re.compile(r"[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 _GROUPS = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*(?:(?!\1)([.,])\d*)?", re.ASCII)
@@ -66,8 +65,7 @@ class Numbers:
         """The number in a text, None for one to skip; 0 for now if it waits. `place`: which of the numbers it is."""
         if text.lower() in MISSING or _MARKS_OF_MISSING.fullmatch(text):
             return self._absent(line, text)
-        sign, digits = _SIGNED.fullmatch(text).groups()  # type: ignore[union-attr]  # it fits any line
-        sign = "-" if sign in ("-", "−") else ""
+        sign, digits = _signed(text)
         if _SPACED.fullmatch(digits):
             digits = digits.translate(_SPACES)
             for mark in ".,":
@@ -139,8 +137,7 @@ class Numbers:
         )
 
     def _settled(self, line: int, text: str) -> int:
-        sign, digits = _SIGNED.fullmatch(text).groups()  # type: ignore[union-attr]
-        sign = "-" if sign in ("-", "−") else ""
+        sign, digits = _signed(text)
         if self._mark in digits:
             return self._value(line, text, sign, digits.replace(",", "."))
         if not self._grouped:
@@ -159,6 +156,11 @@ class Numbers:
         if not abs(value) < _MOST:
             raise BadProfile(f"line {line}: {shown(text)} is no power; give a number.")
         return round(value)
+
+
+def _signed(text: str) -> tuple[str, str]:
+    """The sign of a number, a minus or nothing, and what follows it."""
+    return ("-" if text[:1] in ("-", "−") else ""), text[text[:1] in ("+", "-", "−") :]
 
 
 def _name(mark: str) -> str:

@@ -10,9 +10,9 @@ from itertools import pairwise
 from operator import lt, sub
 from typing import TYPE_CHECKING
 
+from pvsim.instants import DAY_NS, HOUR_NS, SECOND_NS
 from pvsim.models.replay import Profile
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.clocks import DAY_NS, HOUR_NS, SECOND_NS
 from pvsim.profiles.times import Epochs, are_stamps
 from pvsim.profiles.units import ENERGY, POWER, TOTAL
 from pvsim.profiles.wishes import ZERO, Wishes

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import sub
 
+from pvsim.instants import DAY_NS, HOUR_NS, SECOND_NS
 from pvsim.profiles import clocks
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.clocks import DAY_NS, HOUR_NS, SECOND_NS, Change
+from pvsim.profiles.clocks import Change
 
 
 class Steps:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from pvsim.instants import DAY_NS, SECOND_NS
 from pvsim.profiles.bad import BadProfile, shown
-from pvsim.profiles.clocks import DAY_NS, SECOND_NS
 
 END_NS = 2**63  # in the year 2262
 NAMES = {

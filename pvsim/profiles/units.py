@@ -27,15 +27,9 @@ class Counted(NamedTuple):
 
 
 UNITS = {
-    "W": Unit("W", POWER, 10**3),
-    "kW": Unit("kW", POWER, 10**6),
-    "MW": Unit("MW", POWER, 10**9),
-    "Wh": Unit("Wh", ENERGY, 10**6),
-    "kWh": Unit("kWh", ENERGY, 10**9),
-    "MWh": Unit("MWh", ENERGY, 10**12),
-    "Wh total": Unit("Wh total", TOTAL, 10**6),
-    "kWh total": Unit("kWh total", TOTAL, 10**9),
-    "MWh total": Unit("MWh total", TOTAL, 10**12),
+    f"{prefix}{unit}": Unit(f"{prefix}{unit}", kind, factor * watt)
+    for unit, kind, watt in (("W", POWER, 10**3), ("Wh", ENERGY, 10**6), ("Wh total", TOTAL, 10**6))
+    for prefix, factor in (("", 1), ("k", 10**3), ("M", 10**6))
 }
 _SPELLINGS = {
     "w": "W", "watt": "W", "watts": "W", "kw": "kW", "kilowatt": "kW", "kilowatts": "kW", "megawatt": "MW",
@@ -43,25 +37,9 @@ _SPELLINGS = {
 }  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHER = {
-    "gw",
-    "gwh",
-    "kva",
-    "va",
-    "kvar",
-    "var",
-    "kvarh",
-    "vah",
-    "kvah",
-    "m3",
-    "gj",
-    "kj",
-    "mj",
-    "btu",
-    "wp",
-    "kwp",
-    "квт",
-    "вт",
-}
+    "gw", "gwh", "kva", "va", "kvar", "var", "kvarh", "vah", "kvah", "m3", "gj", "kj", "mj", "btu", "wp", "kwp", "квт",
+    "вт", "mw",
+}  # fmt: skip
 _ENERGY = re.compile(
     r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|meter ?stand|reading|"
     r"totals?|cumulative|lifetime|index|register|consumption|consumed|consommation|consumo|verbrauch|usage|production|"
@@ -136,9 +114,9 @@ def in_name(name: str) -> str:
     name = _RATE.sub(r"\1", name)
     name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
-    words = {word.lower() for word in _WORD.findall(name)}
-    if not found and ({"mw"} | _OTHER) & words:
-        word = min(({"mw"} | _OTHER) & words)
+    others = _OTHER & {word.lower() for word in _WORD.findall(name)}
+    if not found and others:
+        word = min(others)
         what = "milliwatts or megawatts" if word == "mw" else word
         raise BadProfile(f"the column {name} says {what}; give unit = one of {', '.join(UNITS)}.")
     if len(found) > 1:

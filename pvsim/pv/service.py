@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pvsim import runtime
-from pvsim.broker import Broker, Delivery, LiveLink, Loop, arguments
+from pvsim.broker import Broker, Delivery, LiveLink, Loop, Owner, arguments
 from pvsim.dayfile import DayFiles
 from pvsim.ids import shown_ids
 from pvsim.instants import SECOND_NS
@@ -34,7 +34,7 @@ FEW_FILES = (
 TICK_S, QUIET_S = 1.0, 5.0
 
 
-class Service:
+class Service(Owner):
     """A recorder with a real clock, a real broker and real files."""
 
     def __init__(
@@ -77,54 +77,44 @@ class Service:
     # --- what the broker tells
 
     def on_up(self) -> None:
-        """Connected."""
         self._up_s = time.monotonic()
         self._intake.up(self._recorder.waiting)
 
     def on_down(self) -> None:
-        """Not connected: what was not acknowledged comes again."""
         self._up_s = math.inf
         self._intake.down()
         self._recorder.down()
         self._set_aside.forget()
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """A message of a meter."""
         self._unheard.discard(delivery.queue)
         self._intake.on_delivery(delivery.queue)
         self._recorder.deliver(delivery)
 
     def on_cancelled(self, queue: str) -> None:
-        """A queue was deleted."""
         self._intake.on_cancelled(queue)
 
     def on_forbidden(self, queue: str) -> None:
-        """A queue that may not be consumed."""
         self._intake.on_forbidden(queue)
 
     def on_silent(self, queues: Sequence[str]) -> None:
-        """Queues of which the first does not answer that it is consumed."""
         self._intake.on_silent(queues)
 
     # --- what the recorder tells
 
     def on_rejected(self, delivery: Delivery, reason: str) -> None:
-        """This message is no reading."""
         self._set_aside.add(delivery, reason)
 
     def on_writable(self, queue: str) -> None:
-        """The files of this meter can be written again."""
         if not self._is_stopping:
             self._intake.begin(queue)
 
     def on_durable(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
-        """Who wants to look may see them."""
         self._figures.last_commit.value = self._clock()
         if self._live:
             self._live.add(meter_id, times_ns, rows)
 
     def on_commit(self, duration_s: float) -> None:
-        """All that it made durable is told."""
         self._figures.commits.observe(duration_s)
         if self._live:
             self._live.send(self._broker.address)

@@ -79,7 +79,6 @@ class Report:
 
 
 def add_parser(subparsers: Any) -> None:
-    """The command line of `pvsim check`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "check",
         help="check both configuration files, and try the broker",

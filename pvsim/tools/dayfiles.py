@@ -26,6 +26,24 @@ def named_day_files(paths: Iterable[Path]) -> Iterator[tuple[str, date, Path]]:
         yield meter_id, day, path
 
 
+def by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
+    """The files of each meter and day, as `named_day_files` finds them."""
+    meters: dict[str, dict[date, list[Path]]] = {}
+    for meter_id, day, path in named_day_files(paths):
+        meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
+    return meters
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of the files that can be looked at."""
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    """What to say of a file that cannot be read."""
+    return ConfigError(f"Cannot read {path}: {error.strerror}; give a file that you may read.")
+
+
 def _matching(path: Path) -> list[Path]:
     if not has_magic(str(path)) or path.exists():
         return [path]

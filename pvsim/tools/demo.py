@@ -44,7 +44,6 @@ Rows shown: {rows}, each with an exact sum. How to go on:
 
 
 def add_parser(subparsers: Any) -> None:
-    """The command line of `pvsim demo`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
         help="show a meter and its PV system at work",

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config
-from pvsim.errors import ConfigError, PvsimError, UsageError
+from pvsim.errors import ConfigError, UsageError
 from pvsim.ids import expand_ids
 from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER
+from pvsim.tools import picture
 from pvsim.tools.verify.expected import Expected, expect
 
 # Of the models that need no file, whose they are. The others are `random` without being asked for.
@@ -27,7 +28,6 @@ _MOST_DRAWN = 2_000_000  # instants of all meters, which takes some seconds and 
 
 
 def add_parser(subparsers: Any) -> None:
-    """The command line of `pvsim sample`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sample",
         help="show what the models make, without a broker",
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     span = config.day_span_ns(options, time_zone, time.time())
     meters = [_meter(simulation, meter_id, options.interval, time_zone) for meter_id in expand_ids(options.ids)]
     if options.plot:
-        draw(meters, span, options.plot)
+        picture.save(figure(meters, span), options.plot, "sample.png")
     else:
         print(HEADER)
         for meter in meters:
@@ -108,28 +108,12 @@ def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
     return (instants[start : start + _CHUNK] for start in range(0, len(instants), _CHUNK))
 
 
-def draw(meters: list[Expected], span: tuple[int, int], path: Path) -> None:
-    """Draw them to a file."""
-    drawn = figure(meters, span)
-    try:
-        drawn.savefig(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot draw to {path}: {error}; give a file such as sample.png.") from None
-
-
 def figure(meters: list[Expected], span: tuple[int, int]) -> Any:
     """The power of each meter and of its PV system, in kW, below each other; times are local, as in the rows."""
     if sum(len(meter.grid(*span)) for meter in meters) > _MOST_DRAWN:
         raise UsageError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
-    try:
-        from matplotlib import use
-
-        use("Agg")  # needs no screen
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PvsimError("--plot needs matplotlib; install it with: sudo apt install python3-matplotlib") from None
-    drawn = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
-    for axes, meter in zip(drawn.subplots(len(meters), squeeze=False)[:, 0], meters, strict=True):
+    drawn, all_axes = picture.canvas(len(meters))
+    for axes, meter in zip(all_axes, meters, strict=True):
         grid = meter.grid(*span)
         instants = sorted(meter.faults.sent(grid), key=meter.time_ns) if meter.faults else grid
         times_ns = [meter.time_ns(instant) for instant in instants]

@@ -33,7 +33,7 @@ def link() -> Link:
 
 
 def test_one_look_is_not_enough_while_it_is_sent(link: Link, caplog: pytest.LogCaptureFixture) -> None:
-    readers = Readers(["A", "B"], link)
+    readers = Readers(["A", "B"], link.look)
     link.consumers["B"] = 1
     for told in (0, 0, 1, 1):
         readers.look()
@@ -48,7 +48,7 @@ def test_one_look_is_not_enough_while_it_is_sent(link: Link, caplog: pytest.LogC
 def test_a_history_that_is_over_before_two_looks_is_looked_at_once_more(
     link: Link, caplog: pytest.LogCaptureFixture
 ) -> None:
-    readers = Readers(["A", "B"], link)
+    readers = Readers(["A", "B"], link.look)
     link.consumers["B"] = 1
     assert not readers.have_looked_last(0.0)
     assert not readers.have_looked_last(0.1)
@@ -60,7 +60,7 @@ def test_a_history_that_is_over_before_two_looks_is_looked_at_once_more(
 
 def test_the_end_does_not_wait_for_a_queue_that_does_not_answer(link: Link, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    readers = Readers(["A"], link)
+    readers = Readers(["A"], link.look)
     assert not readers.have_looked_last(0.0)
     assert readers.have_looked_last(LAST_LOOK_S + 0.1)
     readers.tell()
@@ -68,7 +68,7 @@ def test_the_end_does_not_wait_for_a_queue_that_does_not_answer(link: Link, capl
 
 
 def test_many_queues_are_looked_at_in_turn(link: Link) -> None:
-    readers = Readers([f"M_{number}" for number in range(AT_A_TIME + 50)], link)
+    readers = Readers([f"M_{number}" for number in range(AT_A_TIME + 50)], link.look)
     readers.look()
     readers.look()
     assert len({queue for queue, _ in link.asked}) == AT_A_TIME + 50

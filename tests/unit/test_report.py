@@ -223,7 +223,7 @@ def test_many_bytes_are_summed_by_several_processes(run: Run, tmp_path: Path, mo
         for number in range(5)
     ]
     alone = run(*paths)
-    monkeypatch.setattr("pvsim.tools.report.command._ALONE", 0)
+    monkeypatch.setattr("pvsim.tools.report.command._MANY_BYTES", 0)
     assert run(*paths) == alone
 
 

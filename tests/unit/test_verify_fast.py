@@ -21,7 +21,7 @@ from pvsim.row import HEADER, format_block
 from pvsim.tools.verify import clean, command, rows
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.report import Report
-from pvsim.tools.verify.workers import in_order
+from pvsim.tools.workers import in_order
 from tests.unit.test_verify import NAME, SETTINGS, START_S, Run, run, write, wrong
 
 __all__ = ["run"]  # a fixture

@@ -7,21 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from itertools import chain, pairwise
-from operator import lt, mul, sub
+from operator import add, lt, mul, sub
 from pathlib import Path
+from typing import NamedTuple
 
-from pvsim.instants import SECOND_NS
+from pvsim.instants import HOUR_NS, SECOND_NS
 from pvsim.tools.report.pieces import Piece, pieces
 from pvsim.tools.verify.gaps import day_spans
 
 LATE_NS = 60 * SECOND_NS  # rows that are not older may still be on their way
-_HOUR_NS = 3600 * SECOND_NS
 
 Span = tuple[int, int]  # from the first instant up to and without the second, ns
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
+class Energy(NamedTuple):
     """Wh: what was drawn and made, and what came from the grid and went there."""
 
     load_wh: float = 0.0
@@ -29,13 +28,13 @@ class Energy:
     import_wh: float = 0.0
     export_wh: float = 0.0
 
-    def __add__(self, other: Energy) -> Energy:
-        return Energy(
-            self.load_wh + other.load_wh,
-            self.pv_wh + other.pv_wh,
-            self.import_wh + other.import_wh,
-            self.export_wh + other.export_wh,
-        )
+    def plus(self, other: Energy) -> Energy:
+        """Both together."""
+        return Energy(*map(add, self, other))
+
+    def times(self, factor: float) -> Energy:
+        """So much of each."""
+        return Energy(*(each * factor for each in self))
 
     @property
     def self_consumption(self) -> float | None:
@@ -100,7 +99,7 @@ def day_energy(
     steps = total.steps() if total else Counter[int]()
     step_ns = interval_ns or common_step(steps)
     if total and (step_ns is None or min(steps, default=step_ns) >= step_ns):
-        found.energy = _scaled(total.power, (step_ns or 0) / _HOUR_NS)
+        found.energy = total.power.times((step_ns or 0) / HOUR_NS)
         found.recorded_ns = (step_ns or 0) * sum(map(len, total.runs))
         found.interval_ns = step_ns
     else:
@@ -124,10 +123,6 @@ def _power(loads_w: Sequence[float], pvs_w: Sequence[float]) -> Energy:
     return Energy(sum(loads_w), sum(pvs_w), (gross + net) / 2, (gross - net) / 2)
 
 
-def _scaled(energy: Energy, factor: float) -> Energy:
-    return Energy(energy.load_wh * factor, energy.pv_wh * factor, energy.import_wh * factor, energy.export_wh * factor)
-
-
 # Rows that ascend, as nearly all do: nothing of them is kept.
 
 
@@ -142,7 +137,7 @@ def _ascending(some: Iterable[Piece]) -> _Sum | None:
         if piece.times_ns[0] <= last_ns or not _ascend(piece.times_ns):
             return None
         total.runs += _runs(piece.times_ns)
-        total.power += _power(piece.loads_w, piece.pvs_w)
+        total.power = total.power.plus(_power(piece.loads_w, piece.pvs_w))
         last_ns = piece.times_ns[-1]
     return total
 
@@ -187,7 +182,7 @@ def _sort(found: Day, some: Sequence[Piece], interval_ns: int | None) -> _Sum:
         until = [*times_ns[1:], times_ns[-1] + found.interval_ns] if times_ns else []
         held_ns = [min(found.interval_ns, end - at) for at, end in zip(times_ns, until, strict=True)]
         held_w = [tuple(map(mul, by_instant[at], (held, held))) for at, held in zip(times_ns, held_ns, strict=True)]
-        found.energy = _scaled(_power([each[0] for each in held_w], [each[1] for each in held_w]), 1 / _HOUR_NS)
+        found.energy = _power([each[0] for each in held_w], [each[1] for each in held_w]).times(1 / HOUR_NS)
         found.recorded_ns = sum(held_ns)
     return total
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pvsim.errors import ConfigError
 from pvsim.instants import SECOND_NS
 from pvsim.row import HEADER, parse_row
+from pvsim.tools.dayfiles import unreadable
 
 _BLOCK = 2**18  # bytes
 _HEADER_LINE = f"{HEADER}\n".encode()
@@ -40,15 +41,11 @@ def pieces(path: Path, meter_id: str) -> Iterator[Piece]:
             while block := stream.read(_BLOCK):
                 whole, newline, rest = (rest + block).rpartition(b"\n")
                 if newline:
-                    yield _piece(whole, meter_id)
+                    yield _regular(whole, f"{meter_id},".encode()) or _any(whole, meter_id)
             if rest or len(start) < len(_HEADER_LINE):
                 yield Piece((), (), (), is_torn=True)
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}; give a file that you may read.") from None
-
-
-def _piece(lines: bytes, meter_id: str) -> Piece:
-    return _regular(lines, f"{meter_id},".encode()) or _any(lines, meter_id)
+        raise unreadable(path, error) from None
 
 
 def _regular(lines: bytes, prefix: bytes) -> Piece | None:

@@ -8,8 +8,8 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from pathlib import Path
 
-from pvsim.errors import ConfigError, PvsimError
 from pvsim.instants import SECOND_NS
+from pvsim.tools import picture
 from pvsim.tools.report.energy import Day
 from pvsim.tools.report.pieces import Piece, pieces
 
@@ -21,16 +21,9 @@ Mean = tuple[float, float]  # kW of load and PV
 
 def draw(days: Sequence[Day], time_zone: tzinfo | None, path: Path) -> None:
     """Draw them. PvsimError without matplotlib, ConfigError if the picture cannot be written."""
-    try:
-        from matplotlib import use
-
-        use("Agg")  # needs no screen
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PvsimError("--plot needs matplotlib; install it with: sudo apt install python3-matplotlib") from None
     meters = {meter_id: list(own) for meter_id, own in groupby(days, key=lambda day: day.meter_id)}
-    figure = Figure(figsize=(16, 3.5 * len(meters)), layout="constrained")
-    for axes, (meter_id, own) in zip(figure.subplots(len(meters), squeeze=False)[:, 0], meters.items(), strict=True):
+    figure, all_axes = picture.canvas(len(meters))
+    for axes, (meter_id, own) in zip(all_axes, meters.items(), strict=True):
         width_ns = _width_ns(own)
         seconds, means = _line(_means(own, width_ns), width_ns)
         times = [datetime.fromtimestamp(each, time_zone).astimezone(time_zone) for each in seconds]
@@ -45,10 +38,7 @@ def draw(days: Sequence[Day], time_zone: tzinfo | None, path: Path) -> None:
         axes.axhline(0, color="black", linewidth=0.5)
         axes.set(title=f"{meter_id}, means of {width_ns // SECOND_NS} s", ylabel="kW")
         axes.legend(loc="upper right")
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot draw to {path}: {error}; give a file such as report.png.") from None
+    picture.save(figure, path, "report.png")
 
 
 def _width_ns(days: Sequence[Day]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import tzinfo
+from functools import reduce
 from itertools import groupby
 from typing import Any
 
@@ -66,18 +67,17 @@ def _rows(days: Sequence[Day]) -> Iterator[tuple[str, ...]]:
 def _row(meter_id: str, what: str, days: Sequence[Day]) -> tuple[str, ...]:
     energy = _energy(days)
     is_known = any(day.interval_ns for day in days)
-    kilowatt_hours = (energy.load_wh, energy.pv_wh, energy.import_wh, energy.export_wh)
     return (
         meter_id,
         what,
         f"{sum(day.recorded_ns for day in days) / SECOND_NS / 3600:.2f}",
-        *(f"{each / 1000:.3f}" if is_known else "-" for each in kilowatt_hours),
+        *(f"{each / 1000:.3f}" if is_known else "-" for each in energy),
         *("-" if each is None else f"{100 * each:.1f}" for each in (energy.self_consumption, energy.self_sufficiency)),
     )
 
 
 def _energy(days: Iterable[Day]) -> Energy:
-    return sum((day.energy for day in days), Energy())
+    return reduce(Energy.plus, (day.energy for day in days), Energy())
 
 
 def _all_notes(days: Sequence[Day], time_zone: tzinfo | None) -> Iterator[tuple[str, str]]:
@@ -120,17 +120,13 @@ def _day(day: Day, time_zone: tzinfo | None) -> dict[str, Any]:
 
 def _sums(days: Sequence[Day]) -> dict[str, Any]:
     energy = _energy(days)
-    shares = energy.self_consumption, energy.self_sufficiency
+    shares = {"self_consumption": energy.self_consumption, "self_sufficiency": energy.self_sufficiency}
     return {
         "rows": sum(day.rows for day in days),
         "length_s": sum(day.length_ns for day in days) / SECOND_NS,
         "recorded_s": sum(day.recorded_ns for day in days) / SECOND_NS,
-        "load_kwh": round(energy.load_wh / 1000, 6),
-        "pv_kwh": round(energy.pv_wh / 1000, 6),
-        "import_kwh": round(energy.import_wh / 1000, 6),
-        "export_kwh": round(energy.export_wh / 1000, 6),
-        "self_consumption_percent": None if shares[0] is None else round(100 * shares[0], 3),
-        "self_sufficiency_percent": None if shares[1] is None else round(100 * shares[1], 3),
+        **{name.replace("_wh", "_kwh"): round(each / 1000, 6) for name, each in energy._asdict().items()},
+        **{f"{name}_percent": None if each is None else round(100 * each, 3) for name, each in shares.items()},
         "uncounted": sum(day.uncounted for day in days),
         **{name: sum(getattr(day, name) for day in days) for name in _NOTES},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, tzinfo
 from functools import lru_cache, partial
@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from pvsim import config
+from pvsim.config.keys import option
 from pvsim.errors import ConfigError, UsageError
 from pvsim.foreign import printable_lines
 from pvsim.instants import END_NS
 from pvsim.meter import progress
-from pvsim.tools.dayfiles import named_day_files
+from pvsim.tools.dayfiles import by_meter, size, unreadable
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import Report, Span, as_json, as_text
 from pvsim.tools.verify.rows import check_day
-from pvsim.tools.verify.workers import cores, in_order
+from pvsim.tools.workers import cores, in_order
 
 _MANY_BYTES = 4 * 2**20  # of files; for less, more processes cost more than they save
 
 
 def add_parser(subparsers: Any) -> None:
-    """The command line of `pvsim verify`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "verify",
         help="recompute day files and compare",
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         ("timezone", config.PV["timezone"], "the time zone of the days"),
     ):
         text += ", instead of what the file says"
-        parser.add_argument(f"--{name}", type=_option(key), metavar=key.name.upper(), help=text)
+        parser.add_argument(f"--{name}", type=partial(option, key), metavar=key.name.upper(), help=text)
     parser.add_argument(
         "--no-values",
         action="store_true",
@@ -82,11 +82,13 @@ def run(options: argparse.Namespace) -> int:
     since_ns, until_ns = config.span_ns(options, time_zone)
     stops = [(config.instant_ns(start, time_zone), config.instant_ns(end, time_zone)) for start, end in options.stopped]
     stops_of = _stops(options.progress)
-    meters = {meter_id: sorted(days.items()) for meter_id, days in _by_meter(options.files).items()}
+    given = by_meter(options.files)
+    _check_paths(given)
+    meters = {meter_id: sorted(days.items()) for meter_id, days in given.items()}
     expect = lru_cache(maxsize=1)(partial(_expected, options, simulation, time_zone))
     checks = [partial(_check, expect, meter_id, *each) for meter_id, days in meters.items() for each in days]
     paths = (path for days in meters.values() for _, own in days for path in own)
-    found = in_order(checks, cores() if _size(paths) >= _MANY_BYTES else 1)
+    found = in_order(checks, cores() if size(paths) >= _MANY_BYTES else 1)
     reports: list[Report] = []
     for meter_id, days in meters.items():
         own_stops = [*stops, *stops_of.get(meter_id, [])]
@@ -97,11 +99,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(expect: Callable[[str], Expected], meter_id: str, day: date, paths: Sequence[Path]) -> Report:
     return check_day(expect(meter_id), day, ((str(path), _read(path)) for path in paths))
-
-
-def _size(paths: Iterable[Path]) -> int:
-    """Bytes of the files that can be looked at."""
-    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def _expected(
@@ -121,15 +118,12 @@ def _expected(
     return expect(meter_id, meter, pv, time_zone)
 
 
-def _by_meter(paths: Iterable[Path]) -> dict[str, dict[date, list[Path]]]:
-    meters: dict[str, dict[date, list[Path]]] = {}
-    for meter_id, day, path in named_day_files(paths):
+def _check_paths(meters: Mapping[str, Mapping[date, Iterable[Path]]]) -> None:
+    for path in (path for days in meters.values() for paths in days.values() for path in paths):
         if _is_missing(path):
             raise ConfigError(
                 f"Cannot read {path}: No such file or directory; give day files such as /var/lib/pvsim/Meter_0-*.csv."
             )
-        meters.setdefault(meter_id, {}).setdefault(day, []).append(path)
-    return meters
 
 
 def _is_missing(path: Path) -> bool:
@@ -143,7 +137,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("latin-1")
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}; give a file that you may read.") from None
+        raise unreadable(path, error) from None
 
 
 def _stops(paths: Iterable[Path]) -> dict[str, list[Span]]:
@@ -168,16 +162,6 @@ def _progress_files(paths: Iterable[Path]) -> Iterator[Path]:
             yield from sorted(path.glob("progress*.json"))
         else:
             yield path
-
-
-def _option(key: config.Key) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            return key.parse(text)
-        except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not {key.noun}; give {key.right}.") from None
-
-    return parse
 
 
 def _time_span(text: str) -> tuple[config.Time, config.Time]:

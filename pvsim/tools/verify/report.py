@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pvsim.dayfile import file_name
 from pvsim.instants import SECOND_NS
@@ -94,32 +94,25 @@ def cut(line: str) -> str:
 
 
 def as_json(reports: Sequence[Report], time_zone: tzinfo | None) -> str:
-    return json.dumps(
-        {
-            "ok": all(not report.counts.total() for report in reports),
-            "total": _numbers(reports),
-            "files": [
-                {
-                    "meter_id": report.meter_id,
-                    "day": report.day.isoformat(),
-                    "paths": report.paths,
-                    **_numbers([report]),
-                    "gaps": [
-                        {
-                            "first": moment(gap.instants[0], time_zone),
-                            "last": moment(gap.instants[-1], time_zone),
-                            "missing": len(gap.instants),
-                            "may_be_stop": gap.may_be_stop,
-                        }
-                        for gap in report.gaps
-                    ],
-                    "problems": [problem._asdict() for problem in report.problems],
-                }
-                for report in reports
-            ],
-        },
-        indent=1,
-    )
+    is_well = all(not report.counts.total() for report in reports)
+    files = [_file(report, time_zone) for report in reports]
+    return json.dumps({"ok": is_well, "total": _numbers(reports), "files": files}, indent=1)
+
+
+def _file(report: Report, time_zone: tzinfo | None) -> dict[str, Any]:
+    return {
+        "meter_id": report.meter_id,
+        "day": report.day.isoformat(),
+        "paths": report.paths,
+        **_numbers([report]),
+        "gaps": [_gap(gap, time_zone) for gap in report.gaps],
+        "problems": [problem._asdict() for problem in report.problems],
+    }
+
+
+def _gap(gap: Gap, time_zone: tzinfo | None) -> dict[str, Any]:
+    first, last = (moment(gap.instants[at], time_zone) for at in (0, -1))
+    return {"first": first, "last": last, "missing": len(gap.instants), "may_be_stop": gap.may_be_stop}
 
 
 def _numbers(reports: Sequence[Report]) -> dict[str, int]:

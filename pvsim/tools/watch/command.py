@@ -22,7 +22,6 @@ _NOTHING = "No row for {:.0f} s. Is a PV service of these meters running, with l
 
 
 def add_parser(subparsers: Any) -> None:
-    """The command line of `pvsim watch`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "watch",
         help="show the rows as they are written",

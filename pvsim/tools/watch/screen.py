@@ -42,7 +42,6 @@ class Rich:
         self._live = live
 
     def draw(self, board: Board, state: str) -> None:
-        """Show it as it is now."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -63,7 +62,6 @@ class Plain:
         sys.stdout.write(_CLEAR)
 
     def draw(self, board: Board, state: str) -> None:
-        """Show it as it is now."""
         size = shutil.get_terminal_size()
         rows, summary = board.table(time.time(), size.lines)
         lines = [*layout(board.head, rows), "", *wrap(summary, size.columns - 1), *wrap(state, size.columns - 1)]
