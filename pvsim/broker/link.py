@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pvsim.broker import pika_private
 from pvsim.broker.transport import Loop, connection_parameters
 from pvsim.broker.trouble import Trouble, blocked_reason, explain
-from pvsim.broker.turn import Turn
+from pvsim.broker.turn import Rota
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import ConfigError
 
@@ -64,10 +64,10 @@ class Link:
         self._settings = settings
         self._loop = loop
         self._user = user
-        self._turn = Turn(settings.addresses, random.random())
+        self._rota = Rota(settings.addresses, random.random())
         self._phase = Phase.DOWN
         self.connection: Any = None
-        self.address = self._turn.address
+        self.address = self._rota.address
         self.trouble = f"connecting to the broker at {self.address}"  # for people
         self._logged: dict[Address, str] = {}
         self._is_warned = False  # that the connection is not encrypted
@@ -94,7 +94,7 @@ class Link:
 
     def connect(self) -> None:
         """Try the node whose turn it is."""
-        self.address = self._turn.address
+        self.address = self._rota.address
         try:
             parameters = connection_parameters(self._settings, self.address)
         except ConfigError as error:  # a file that could be read when the service was started
@@ -161,12 +161,12 @@ class Link:
         self._up_since_s = None
         self.is_flapping = 0 < lived_s <= STABLE_S
         if lived_s > STABLE_S:
-            self._turn.succeed()
+            self._rota.succeed()
             self._logged.clear()
 
     def _retry(self, trouble: Trouble) -> None:
-        wait_s = self._turn.fail(_REFUSED_WAIT_S if trouble.is_cheap else _LONGEST_WAIT_S, random.random())
-        where = f" at {self._turn.address}" if len(self._settings.addresses) > 1 else ""
+        wait_s = self._rota.fail(_REFUSED_WAIT_S if trouble.is_cheap else _LONGEST_WAIT_S, random.random())
+        where = f" at {self._rota.address}" if len(self._settings.addresses) > 1 else ""
         self.trouble = f"{trouble.sentence} Next try in {wait_s:.0f} s{where}." if wait_s >= 1 else trouble.sentence
         if trouble.sentence != self._logged.get(self.address):
             log.warning("%s Trying again until it works.", trouble.sentence)

@@ -12,7 +12,7 @@ def back_off(attempt: int, longest_s: float, chance: float) -> float:
     return min(longest_s, 0.5 * 1.5 ** min(attempt - 1, 50)) * (0.5 + chance / 2)
 
 
-class Turn:
+class Rota:
     """Whose turn it is to be tried: all addresses one after the other, beginning with any of them.
 
     `chance`, from 0 up to 1, says with which: so many services spread over the nodes of a cluster.

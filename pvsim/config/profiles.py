@@ -17,8 +17,8 @@ from pvsim.errors import ConfigError
 from pvsim.foreign import printable
 from pvsim.models.replay import PARTS, WEEK, YEAR, Profile, covered_days, usual_loop
 from pvsim.profiles import BadProfile, Wishes, read
+from pvsim.profiles.said import UTC
 from pvsim.profiles.series import MOST_MILLIWATTS
-from pvsim.profiles.told import UTC
 
 log = logging.getLogger(__name__)
 

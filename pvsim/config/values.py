@@ -13,8 +13,9 @@ from pvsim.config.keys import amount, checked, decimal, scaled
 from pvsim.config.times import instant_ns, parse_time
 
 if TYPE_CHECKING:
+    from pvsim.instants import Span
     from pvsim.models import Model
-    from pvsim.models.faults import Span, Turns
+    from pvsim.models.faults import Periods
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LAST_S = 253_402_214_400  # 9999-12-31: a local time there still has four digits
@@ -148,8 +149,8 @@ def time_format(text: str) -> str:
     except (ValueError, re.error):  # the same directive twice
         raise ValueError(right) from None
     has_hours = "%H" in text or "%I" in text or "%X" in text or "%c" in text
-    is_half_told = ("%p" in text) != ("%I" in text)  # strptime reads 10 PM with %H %p as 10:00
-    if is_half_told or parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
+    is_half_said = ("%p" in text) != ("%I" in text)  # strptime reads 10 PM with %H %p as 10:00
+    if is_half_said or parsed.date() != _SAMPLE.date() or (has_hours and parsed.hour != _SAMPLE.hour):
         raise ValueError(f"{right}; %I needs %p, and %p needs %I")
     return text
 
@@ -157,20 +158,20 @@ def time_format(text: str) -> str:
 # Faults.
 
 
-def when(text: str) -> Turns | tuple[Span, ...]:
-    """When a fault is there: turns, or spans."""
-    return tuple(_span(each) for each in text.split()) if ".." in text else _turns(text)
+def when(text: str) -> Periods | tuple[Span, ...]:
+    """When a fault is there: periods, or spans."""
+    return tuple(_span(each) for each in text.split()) if ".." in text else _periods(text)
 
 
-def _turns(text: str) -> Turns:
-    from pvsim.models.faults import Turns
+def _periods(text: str) -> Periods:
+    from pvsim.models.faults import Periods
 
     part, _, period = (each.strip() for each in text.partition(" of "))
     period_ns = interval_ns(period)
     if part.endswith("%"):
-        return Turns(period_ns, period_ns, amount(part[:-1].rstrip(), 6, 100))
+        return Periods(period_ns, period_ns, amount(part[:-1].rstrip(), 6, 100))
     length_ns = interval_ns(part)
-    return Turns(period_ns, checked(length_ns, length_ns <= period_ns))
+    return Periods(period_ns, checked(length_ns, length_ns <= period_ns))
 
 
 def _span(text: str) -> Span:

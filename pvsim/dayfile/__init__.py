@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pvsim.dayfile.file import DayFile
 from pvsim.dayfile.files import DayFiles
-from pvsim.dayfile.name import SLOT_NS, file_name, local_day, parse_file_name
+from pvsim.dayfile.name import HALF_MINUTE_NS, file_name, local_day, parse_file_name
 
-__all__ = ["SLOT_NS", "DayFile", "DayFiles", "file_name", "local_day", "parse_file_name"]
+__all__ = ["HALF_MINUTE_NS", "DayFile", "DayFiles", "file_name", "local_day", "parse_file_name"]

@@ -10,17 +10,17 @@ from datetime import date, tzinfo
 from pathlib import Path
 
 from pvsim.dayfile.file import DayFile
-from pvsim.dayfile.name import SLOT_NS, local_day, slot_day
+from pvsim.dayfile.name import HALF_MINUTE_NS, half_minute_day, local_day
 from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
 
 log = logging.getLogger("pvsim.dayfile")
 
 TWO_VALUES = (
-    "%s: there are two values of one instant, one of them in the row %s; both are written. Do two meters of this name"
-    " run with different settings? From now on the status says when it was last so."
+    "%s: one instant has two values, and both are written; the row %s is one of them. Do two meters of this name run"
+    " with different settings? The status says when this was last so."
 )
-_MANY_SLOTS = 24 * 120  # of 30 s: a day
+_MANY_HALF_MINUTES = 24 * 120  # of 30 s: a day
 LONGEST_PIECE_S = 0.02  # of opening a file
 _MANY = 8  # files, from which on one syncfs costs less than to sync each
 
@@ -106,7 +106,7 @@ class DayFiles:
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
         """These rows, and the instants of their readings, by the days whose files they belong into."""
-        if times_ns and (day := self._only_day(min(times_ns) // SLOT_NS, max(times_ns) // SLOT_NS)):
+        if times_ns and (day := self._only_day(min(times_ns) // HALF_MINUTE_NS, max(times_ns) // HALF_MINUTE_NS)):
             return {day: (times_ns, rows)}
         parts: dict[date, tuple[list[int], list[str]]] = {}
         for time_ns, row in zip(times_ns, rows, strict=True):
@@ -115,11 +115,11 @@ class DayFiles:
             part[1].append(row)
         return dict(parts)
 
-    def _only_day(self, first_slot: int, last_slot: int) -> date | None:
+    def _only_day(self, first: int, last: int) -> date | None:
         """The day of all that lies between, if it is one, and that is found out soon."""
-        if last_slot - first_slot > _MANY_SLOTS:
+        if last - first > _MANY_HALF_MINUTES:
             return None
-        days = {slot_day(slot, self._time_zone) for slot in range(first_slot, last_slot + 1)}
+        days = {half_minute_day(half_minute, self._time_zone) for half_minute in range(first, last + 1)}
         return days.pop() if len(days) == 1 else None
 
     def _append(self, file: DayFile, times_ns: Sequence[int], rows: Sequence[str]) -> int:

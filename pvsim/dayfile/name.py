@@ -10,7 +10,7 @@ from pvsim.errors import IdError
 from pvsim.ids import check_id
 from pvsim.instants import SECOND_NS
 
-SLOT_NS = 30 * SECOND_NS  # since 1970, every time zone's offset from UTC is a multiple of 30 s
+HALF_MINUTE_NS = 30 * SECOND_NS  # since 1970, every time zone's offset from UTC is a multiple of 30 s
 
 _NAME = re.compile(r"(?P<id>.+)-(?P<day>\d{4}-\d\d-\d\d)\.csv", re.ASCII)
 
@@ -32,12 +32,12 @@ def parse_file_name(name: str) -> tuple[str, date]:
 
 def local_day(time_ns: int, time_zone: tzinfo | None) -> date:
     """The calendar day of an instant of the years 1970 to 9999; None is the system's time zone."""
-    return slot_day(time_ns // SLOT_NS, time_zone)
+    return half_minute_day(time_ns // HALF_MINUTE_NS, time_zone)
 
 
 @lru_cache(maxsize=1024)
-def slot_day(slot: int, time_zone: tzinfo | None) -> date:
+def half_minute_day(half_minute: int, time_zone: tzinfo | None) -> date:
     try:
-        return datetime.fromtimestamp(slot * (SLOT_NS // SECOND_NS), time_zone).date()
+        return datetime.fromtimestamp(half_minute * (HALF_MINUTE_NS // SECOND_NS), time_zone).date()
     except (ValueError, OverflowError):  # already the year 10000 there: its first hours count as 9999's last
         return date.max

@@ -70,7 +70,7 @@ class Link(Protocol):
         """Call after a while, if this connection still stands then."""
 
 
-class Batch(NamedTuple):
+class Outgoing(NamedTuple):
     """Some instants, and all that there is to send for them."""
 
     instants: range
@@ -242,13 +242,13 @@ class Fleet:
         else:
             self._send(meter)
 
-    def _first_of_another_queue(self, meter: Meter) -> Batch:
+    def _first_of_another_queue(self, meter: Meter) -> Outgoing:
         """What is to be sent first if this queue is not the one that was declared, and is not sent if it is."""
         track = meter.track.without_queue()
         if meter.backlog_ns is not None:
             track.skip_to(self.due_ns - meter.backlog_ns - 1)
         instants = track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
-        return Batch(instants, meter.messages(instants, meter.batch) if instants else [])
+        return Outgoing(instants, meter.messages(instants, meter.batch) if instants else [])
 
     def _has_room(self) -> bool:
         return self._unconfirmed < UNCONFIRMED_READINGS and self._under_way < UNCONFIRMED_MESSAGES
@@ -278,7 +278,7 @@ class Fleet:
         meter.track.confirm(meter.instants[-1])
         self._link.later(0, partial(self._try_again, meter))
 
-    def _publish(self, meter: Meter, message: Message, first: Batch | None = None) -> None:
+    def _publish(self, meter: Meter, message: Message, first: Outgoing | None = None) -> None:
         slots = 1 if self._link.works(meter.meter_id) else 0  # one that may not answer takes no room from the others
         self._unconfirmed += message.readings
         self._under_way += slots
@@ -293,7 +293,7 @@ class Fleet:
             log.info("%s skips the readings that are older than its backlog allows.", meter.meter_id)
             meter.track.skip_to(oldest_ns - 1)
 
-    def _on_answer(self, meter: Meter, message: Message, slots: int, first: Batch | None, outcome: str) -> None:
+    def _on_answer(self, meter: Meter, message: Message, slots: int, first: Outgoing | None, outcome: str) -> None:
         self._unconfirmed -= message.readings
         self._under_way -= slots
         if outcome == CONFIRMED:
@@ -368,7 +368,7 @@ class Fleet:
         meter.unsent = []
         self._send_later(meter, self._declare)  # its consumer is to hear of it before (see Intake)
 
-    def _on_replaced(self, meter: Meter, message: Message, first: Batch | None) -> None:
+    def _on_replaced(self, meter: Meter, message: Message, first: Outgoing | None) -> None:
         """The queue is not the one that this meter has declared: that one is gone, with all that it held."""
         if meter.track.settled_ns > meter.track.declared_ns:
             log.warning(

@@ -32,7 +32,7 @@ _COLD, _HEATERS = 0.07, 0.13
 ALWAYS_ON_PERCENT = 32  # of the mean: standby and cooling, which ask for nobody
 
 
-class Phase(NamedTuple):
+class Stage(NamedTuple):
     """A part of a use: `pulse_s` is how long a thermostat takes from on to on, of which `duty` is on."""
 
     minutes: float
@@ -48,45 +48,45 @@ class Appliance(NamedTuple):
     uses_per_day: float
     owned: float
     hours: str
-    phases: tuple[Phase, ...]
+    stages: tuple[Stage, ...]
 
     @property
     def minutes(self) -> float:
         """How long a use takes."""
-        return sum(phase.minutes for phase in self.phases)
+        return sum(stage.minutes for stage in self.stages)
 
     @property
     def use_kwh(self) -> float:
         """What a use takes."""
-        return sum(phase.minutes * phase.watts * phase.duty for phase in self.phases) / 60_000
+        return sum(stage.minutes * stage.watts * stage.duty for stage in self.stages) / 60_000
 
 
 APPLIANCES = (
     # Light, television, computers: somebody is at home.
-    Appliance(7.0, 1.00, "777777777777777777777777", (Phase(105, 110),)),
-    Appliance(5.0, 1.00, "995577764444445566699999", (Phase(120, 90),)),
+    Appliance(7.0, 1.00, "777777777777777777777777", (Stage(105, 110),)),
+    Appliance(5.0, 1.00, "995577764444445566699999", (Stage(120, 90),)),
     # Kettle and coffee.
-    Appliance(4.0, 0.95, "310016996644344674433444", (Phase(3, 2000),)),
+    Appliance(4.0, 0.95, "310016996644344674433444", (Stage(3, 2000),)),
     # Microwave, toaster.
-    Appliance(3.5, 0.90, "210027854555634336663222", (Phase(4, 900),)),
+    Appliance(3.5, 0.90, "210027854555634336663222", (Stage(4, 900),)),
     # Hob.
-    Appliance(1.2, 1.00, "000002321237997224788410", (Phase(6, 3000), Phase(22, 2600, 0.5, 40))),
+    Appliance(1.2, 1.00, "000002321237997224788410", (Stage(6, 3000), Stage(22, 2600, 0.5, 40))),
     # Oven.
-    Appliance(0.35, 0.90, "000000111357742235876310", (Phase(10, 2900), Phase(35, 2900, 0.35, 240))),
+    Appliance(0.35, 0.90, "000000111357742235876310", (Stage(10, 2900), Stage(35, 2900, 0.35, 240))),
     # Washing machine: heats, turns, spins.
-    Appliance(0.55, 0.95, "000001478888777766654310", (Phase(18, 2050), Phase(60, 160, 0.7, 30), Phase(9, 420))),
+    Appliance(0.55, 0.95, "000001478888777766654310", (Stage(18, 2050), Stage(60, 160, 0.7, 30), Stage(9, 420))),
     # Dishwasher: heats, rinses, heats, dries.
     Appliance(
         0.60, 0.75, "310000234454468854335886",
-        (Phase(17, 2100), Phase(34, 75), Phase(14, 2100), Phase(20, 30)),
+        (Stage(17, 2100), Stage(34, 75), Stage(14, 2100), Stage(20, 30)),
     ),
     # Tumble dryer.
-    Appliance(0.35, 0.40, "000000125678776666654310", (Phase(70, 2300, 0.8, 300),)),
+    Appliance(0.35, 0.40, "000000125678776666654310", (Stage(70, 2300, 0.8, 300),)),
     # Boiler for hot water, or a heater that warms it as it flows.
-    Appliance(2.2, 0.15, "322226986544544445677654", (Phase(14, 2000),)),
-    Appliance(2.4, 0.20, "211126986534433344567643", (Phase(3.5, 18000),)),
+    Appliance(2.2, 0.15, "322226986544544445677654", (Stage(14, 2000),)),
+    Appliance(2.4, 0.20, "211126986534433344567643", (Stage(3.5, 18000),)),
     # Vacuum cleaner, iron, hair dryer, tools.
-    Appliance(0.8, 1.00, "000001675667544556543210", (Phase(12, 1200, 0.9, 45),)),
+    Appliance(0.8, 1.00, "000001675667544556543210", (Stage(12, 1200, 0.9, 45),)),
 )  # fmt: skip
 
 

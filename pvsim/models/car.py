@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pvsim.models.days import WORKDAY
-from pvsim.models.occupancy import Kind
+from pvsim.models.occupancy import Routine
 
 SMALL_KWH = 4000  # a year: less is charged from a socket, as much or more from a wall box
 _SOCKET_KW, _WALL_BOX_KW, _LARGE_WALL_BOX_KW = 3.7, 7.4, 11.0
@@ -40,7 +40,7 @@ class Car:
     """One car: `kwh_a_day` on a mean day at home; `trait`, `numbers`: the household's own, from 0 to 1."""
 
     def __init__(
-        self, kwh_a_day: float, kilowatts: float, occupancy: Kind, trait: float, numbers: Callable[[int], float]
+        self, kwh_a_day: float, kilowatts: float, occupancy: Routine, trait: float, numbers: Callable[[int], float]
     ) -> None:
         self.kilowatts = kilowatts
         self._kwh = kwh_a_day / _MEAN_DRIVE
@@ -48,7 +48,7 @@ class Car:
         self._numbers = numbers
         if trait < 0.2:
             self._habit = (22.0, 1.5)
-        elif trait < 0.45 and occupancy in (Kind.AT_HOME, Kind.HALF_DAYS):
+        elif trait < 0.45 and occupancy in (Routine.AT_HOME, Routine.HALF_DAYS):
             self._habit = (11.0, 3.5)
         else:
             self._habit = (15.75, 4.5)

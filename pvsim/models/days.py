@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 YEAR_DAYS = 365.2425
@@ -50,6 +50,8 @@ def easter(year: int) -> int:
     return new_year(year + 1) - _MARCH + full_moon + 7 - (full_moon - first_sunday) % 7
 
 
+Clock = Callable[[int], int]
+"""How many seconds a wall clock is ahead of UTC, at an instant in s."""
 Holidays = frozenset[int] | None
 """The days that are holidays; None for those of all Germany."""
 

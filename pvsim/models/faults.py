@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pvsim.instants import END_NS, SECOND_NS
+from pvsim.instants import END_NS, SECOND_NS, Span
 from pvsim.models import PowerModel
 from pvsim.models.noise import uniform
 
 WHOLE = 10**8  # of a chance, or of a gain
 
-Span = tuple[int, int]  # from the first instant up to and without the second, ns
 Times = Callable[[int], Span | None]
 """The time around an instant in which a fault is there, None if it is not."""
 
 
-class Turns(NamedTuple):
+class Periods(NamedTuple):
     """The first `length_ns` of each `period_ns` since the epoch, with a chance of `chance` / WHOLE."""
 
     period_ns: int
@@ -33,7 +32,7 @@ class Turns(NamedTuple):
 class Fault(NamedTuple):
     """When a kind of fault is there, and how great it is: mW, ns, readings, or parts of WHOLE."""
 
-    when: Turns | tuple[Span, ...]
+    when: Periods | tuple[Span, ...]
     size: int = 0
 
 
@@ -231,24 +230,24 @@ def _find(faults: Faults, seed: int, meter_id: str, kind: str) -> Times:
     if kind not in faults:
         return lambda _instant: None
     when = faults[kind].when
-    return _in_turns(when, seed, meter_id, kind) if isinstance(when, Turns) else _in_spans(when)
+    return _in_periods(when, seed, meter_id, kind) if isinstance(when, Periods) else _in_spans(when)
 
 
 def _size(faults: Faults, kind: str) -> int:
     return faults[kind].size if kind in faults else 0
 
 
-def _in_turns(turns: Turns, seed: int, meter_id: str, kind: str) -> Times:
+def _in_periods(periods: Periods, seed: int, meter_id: str, kind: str) -> Times:
     numbers = uniform(seed, meter_id, f"fault {kind}")
     at, span = -1, (0, 0)
 
     def find(instant: int) -> Span | None:
         nonlocal at, span
-        index = instant // turns.period_ns
+        index = instant // periods.period_ns
         if index != at:
-            at, start = index, index * turns.period_ns
-            is_on = numbers([index * SECOND_NS])[0] * WHOLE < turns.chance << 64
-            span = (start, start + turns.length_ns) if is_on else (start, start)
+            at, start = index, index * periods.period_ns
+            is_on = numbers([index * SECOND_NS])[0] * WHOLE < periods.chance << 64
+            span = (start, start + periods.length_ns) if is_on else (start, start)
         return span if instant < span[1] else None
 
     return find

@@ -1,4 +1,4 @@
-"""One household: what is on in an hour, as spans of constant power.
+"""One household: what is on in an hour, as draws of constant power.
 
 What starts in an hour is drawn from the hour's own number, and nothing but a car takes longer than three hours, so an
 hour needs only the starts of itself and of the three before, whichever instant is asked for first. Habits go by the
@@ -24,10 +24,10 @@ from pvsim.models.appliances import (
     wish,
 )
 from pvsim.models.car import Car, charging_kw
-from pvsim.models.days import DAY_S, WORKDAY, Holidays, kind_of_day
+from pvsim.models.days import DAY_S, WORKDAY, Clock, Holidays, kind_of_day
 from pvsim.models.heatpump import mean_need, rated_w, wanted
 from pvsim.models.noise import Fractions, uniform
-from pvsim.models.occupancy import Absence, Occupancy, kind_for, mean_presence, presence
+from pvsim.models.occupancy import Absence, Occupancy, mean_presence, presence, routine_for
 from pvsim.models.temperature import air_temperature, monthly_c, spell_k, spells
 
 HOUR_S = 3600
@@ -38,10 +38,8 @@ _AGAIN = 1 << 40  # added to the number of an hour that comes again
 _TRIP_EVERY_D, _TRIP_CHANCE, _TRIP_DAYS = 60, 0.4, (4, 14)
 _AWAY = _TRIP_CHANCE * sum(_TRIP_DAYS) / 2 / _TRIP_EVERY_D
 
-Span = tuple[float, float, int]
+Draw = tuple[float, float, int]
 """From, to: seconds of an hour or beyond it; mW."""
-LocalClock = Callable[[int], int]
-"""Seconds since the epoch → seconds to add for local time."""
 
 
 class Place(NamedTuple):
@@ -50,7 +48,7 @@ class Place(NamedTuple):
     `temperature`: °C, of the year or of each month, None for Munich's; `temperature_swing`: K from night to day.
     """
 
-    timezone: LocalClock
+    timezone: Clock
     holidays: Holidays
     latitude: float
     longitude: float
@@ -85,7 +83,7 @@ class Hour(NamedTuple):
     key: int
 
 
-def hour_at(clock: LocalClock, time_s: int) -> Hour:
+def hour_at(clock: Clock, time_s: int) -> Hour:
     """The hour of local time that an instant is in."""
     offset_s = clock(time_s)
     number, part_s = divmod(time_s + offset_s, HOUR_S)
@@ -107,10 +105,10 @@ class Home:
         self._details = Fractions(seed, meter_id, "load details")
         self._trips = Fractions(seed, meter_id, "load trips")
         self._warmth = spells(seed, place.latitude, place.longitude)
-        self._recent: dict[int, list[Span]] = {}
+        self._recent: dict[int, list[Draw]] = {}
         self._days: dict[int, _Day] = {}
         traits = Fractions(seed, meter_id, "load traits")
-        self._occupancy = Occupancy(kind_for(traits(6)), traits(7), Fractions(seed, meter_id, "load at home"))
+        self._occupancy = Occupancy(routine_for(traits(6)), traits(7), Fractions(seed, meter_id, "load at home"))
         self._rhythm_h = 1.6 * traits(4) - 0.8
         mean_w = own_kwh(things.annual_kwh, traits(1001), traits(1002)) / 8.76
         base_w = mean_w * (0.16 + 0.14 * traits(0))
@@ -125,12 +123,12 @@ class Home:
         self._car = _car(seed, meter_id, things, self._occupancy, (traits(1003), traits(1004)))
         self._pump = _HeatPump(seed, meter_id, things.heat_pump_kwh, place) if things.heat_pump_kwh else None
 
-    def spans(self, hour: Hour) -> list[Span]:
+    def draws(self, hour: Hour) -> list[Draw]:
         """What is on in this hour; parts may lie before and after it."""
-        found: list[Span] = [(0.0, HOUR_S, self._base_mw)]
+        found: list[Draw] = [(0.0, HOUR_S, self._base_mw)]
         found += self._fridge(hour)
         if self._pump:
-            found += self._pump.spans(hour)
+            found += self._pump.draws(hour)
         if self._car:
             found += self._charging(self._car, hour)
         hours = [hour, *(hour_at(self._place.timezone, hour.start_s - HOUR_S * back) for back in range(1, _LONGEST_H))]
@@ -146,28 +144,28 @@ class Home:
 
     def is_away(self, day: int) -> bool:
         """Whether they are on holiday that day."""
-        for turn in (day // _TRIP_EVERY_D - 1, day // _TRIP_EVERY_D):
-            if self._trips(3 * turn) < _TRIP_CHANCE:
-                leave = turn * _TRIP_EVERY_D + int(self._trips(3 * turn + 1) * _TRIP_EVERY_D)
+        for trip in (day // _TRIP_EVERY_D - 1, day // _TRIP_EVERY_D):
+            if self._trips(3 * trip) < _TRIP_CHANCE:
+                leave = trip * _TRIP_EVERY_D + int(self._trips(3 * trip + 1) * _TRIP_EVERY_D)
                 shortest, longest = _TRIP_DAYS
-                if leave <= day < leave + shortest + int(self._trips(3 * turn + 2) * (longest - shortest + 1)):
+                if leave <= day < leave + shortest + int(self._trips(3 * trip + 2) * (longest - shortest + 1)):
                     return True
         return False
 
-    def _uses(self, slot: Hour) -> list[Span]:
+    def _uses(self, begun: Hour) -> list[Draw]:
         """All that is started in an hour."""
-        number, hour = divmod(slot.number, 24)
+        number, hour = divmod(begun.number, 24)
         day = self._day(number)
         if day.is_trip:
             return []
         there = day.much * (presence(day.absence, hour) / mean_presence()[hour] if day.kind == WORKDAY else 1.0)
-        numbers = self._starts([(slot.key * _LANES + each) * SECOND_NS for each in range(len(APPLIANCES))])
-        found: list[Span] = []
+        numbers = self._starts([(begun.key * _LANES + each) * SECOND_NS for each in range(len(APPLIANCES))])
+        found: list[Draw] = []
         for kind, appliance in enumerate(APPLIANCES):
             rate = self._rates[kind] * there
             wanted_uses = rate * wish(appliance, day.kind, day.winter, hour, self._rhythm_h) if rate else 0.0
             for each in range(min(_MOST_STARTS, int(wanted_uses + numbers[kind] / 2**64))):
-                at = ((slot.key * _LANES + kind) * _MOST_STARTS + each) * 2
+                at = ((begun.key * _LANES + kind) * _MOST_STARTS + each) * 2
                 lasting = SHORTEST + (LONGEST - SHORTEST) * self._details(at + 1)
                 found += _use(appliance, round(self._details(at) * HOUR_S, 3), lasting, self._watts[kind])
         return found
@@ -186,7 +184,7 @@ class Home:
             )
         return self._days[number]
 
-    def _charging(self, car: Car, hour: Hour) -> Iterator[Span]:
+    def _charging(self, car: Car, hour: Hour) -> Iterator[Draw]:
         today = hour.number // 24
         for day in range(today - 2, today + 1):
             if charge := car.charge(day, self.kind_of, self.is_away):
@@ -223,7 +221,7 @@ class _HeatPump:
         self._numbers = Fractions(seed, meter_id, "load pump")
         self._cycle = Cycle(round(2400 + 1800 * self._numbers(-1)), int(1000 * rated_w(self._mean_w)))
 
-    def spans(self, hour: Hour) -> Iterator[Span]:
+    def draws(self, hour: Hour) -> Iterator[Draw]:
         share = wanted(self._air(hour.start_s // HOUR_S), self._mean_need, hour.number % 24)
         duty = round(min(0.98, self._mean_w * share * 1000 / self._cycle.milliwatts), 9)
         return _compressor(self._cycle, self._numbers, duty, hour)
@@ -268,25 +266,25 @@ def _habits(traits: Sequence[float], uses_kwh: float, occupancy: Occupancy) -> t
     return [scale * uses[kind] / wishes[kind] for kind in kinds], watts
 
 
-def _use(appliance: Appliance, start: float, lasting: float, watts: float) -> Iterator[Span]:
+def _use(appliance: Appliance, start: float, lasting: float, watts: float) -> Iterator[Draw]:
     """A use that is started at second `start` of its hour."""
-    for phase in appliance.phases:
-        end = start + phase.minutes * 60 * lasting
-        milliwatts = int(1000 * phase.watts * watts)
-        if phase.duty == 1:
+    for stage in appliance.stages:
+        end = start + stage.minutes * 60 * lasting
+        milliwatts = int(1000 * stage.watts * watts)
+        if stage.duty == 1:
             yield round(start, 3), round(end, 3), milliwatts
         else:
             on = start
             while on < end:
-                yield round(on, 3), round(min(end, on + phase.duty * phase.pulse_s), 3), milliwatts
-                on += phase.pulse_s
+                yield round(on, 3), round(min(end, on + stage.duty * stage.pulse_s), 3), milliwatts
+                on += stage.pulse_s
         start = end
 
 
-def _compressor(cycle: Cycle, numbers: Callable[[int], float], duty: float, hour: Hour) -> Iterator[Span]:
+def _compressor(cycle: Cycle, numbers: Callable[[int], float], duty: float, hour: Hour) -> Iterator[Draw]:
     """When a compressor is on in an hour: once a period, a little earlier or later, shorter or longer."""
     start = hour.key * HOUR_S
-    for turn in range(start // cycle.period_s - 1, (start + HOUR_S) // cycle.period_s + 1):
-        on = (turn + (1 - duty) * numbers(2 * turn)) * cycle.period_s - start
-        length = duty * cycle.period_s * (0.8 + 0.4 * numbers(2 * turn + 1))
+    for number in range(start // cycle.period_s - 1, (start + HOUR_S) // cycle.period_s + 1):
+        on = (number + (1 - duty) * numbers(2 * number)) * cycle.period_s - start
+        length = duty * cycle.period_s * (0.8 + 0.4 * numbers(2 * number + 1))
         yield round(on, 3), round(on + length, 3), cycle.milliwatts

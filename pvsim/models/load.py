@@ -11,7 +11,8 @@ from typing import Any
 
 from pvsim.instants import SECOND_NS
 from pvsim.models import Model, PowerModel
-from pvsim.models.home import HOUR_S, Home, Hour, LocalClock, Place, Span, Things, hour_at
+from pvsim.models.days import Clock
+from pvsim.models.home import HOUR_S, Draw, Home, Hour, Place, Things, hour_at
 from pvsim.models.noise import Fractions, between, uniform
 from pvsim.models.replay import KEYS, replay
 
@@ -63,7 +64,7 @@ def household(
 class _Level:
     """The power around the last instant, from and until when it is so, and the levels of that hour."""
 
-    def __init__(self, home: Home, clock: LocalClock) -> None:
+    def __init__(self, home: Home, clock: Clock) -> None:
         self._home = home
         self._clock = clock
         self._hour: Hour | None = None
@@ -77,7 +78,7 @@ class _Level:
         hour = hour_at(self._clock, quarter * _ZONE_STEP_S)
         if hour != self._hour:
             self._hour = hour
-            times_s, self._levels = steps(self._home.spans(hour))
+            times_s, self._levels = steps(self._home.draws(hour))
             self._times_ns = [(hour.start_s * 1000 + round(time_s * 1000)) * 10**6 for time_s in times_s]
         place = bisect_right(self._times_ns, instant)
         self.milliwatts = self._levels[place - 1]
@@ -85,10 +86,10 @@ class _Level:
         self.until_ns = min(self._times_ns[place], (quarter + 1) * _QUARTER_NS)
 
 
-def steps(spans: list[Span]) -> tuple[list[float], list[int]]:
-    """The spans of an hour, added up: from each time on, to the next, the power is the level beside it."""
+def steps(draws: list[Draw]) -> tuple[list[float], list[int]]:
+    """The draws of an hour, added up: from each time on, to the next, the power is the level beside it."""
     changes: dict[float, int] = {0.0: 0}
-    for start, end, milliwatts in spans:
+    for start, end, milliwatts in draws:
         if end > 0 and start < HOUR_S:
             start = max(0.0, start)
             changes[start] = changes.get(start, 0) + milliwatts

@@ -22,7 +22,7 @@ Absence = tuple[tuple[float, float], ...]
 """Hours of a day, from and to."""
 
 
-class Kind(Enum):
+class Routine(Enum):
     """What a household does on workdays, and its share of all."""
 
     AT_WORK = 0.42
@@ -31,22 +31,22 @@ class Kind(Enum):
     SHIFTS = 0.10
 
 
-def kind_for(number: float) -> Kind:
+def routine_for(number: float) -> Routine:
     """The kind of household that a number from 0 to 1 stands for."""
-    for kind in Kind:
+    for kind in Routine:
         if number < kind.value:
             return kind
         number -= kind.value
-    return Kind.AT_HOME
+    return Routine.AT_HOME
 
 
-def absences(kind: Kind, habit: float, week: int) -> Absence:
+def absences(kind: Routine, habit: float, week: int) -> Absence:
     """When nobody of such a household is there and awake on a workday; `habit`: from 0 to 1, its own."""
-    if kind is Kind.AT_WORK:
+    if kind is Routine.AT_WORK:
         return ((6.75 + 2.0 * habit, 15.75 + 2.75 * habit),)
-    if kind is Kind.HALF_DAYS:
+    if kind is Routine.HALF_DAYS:
         return ((7.25 + 1.5 * habit, 11.75 + 2.0 * habit),)
-    return _SHIFTS[week % len(_SHIFTS)] if kind is Kind.SHIFTS else ()
+    return _SHIFTS[week % len(_SHIFTS)] if kind is Routine.SHIFTS else ()
 
 
 def presence(away: Absence, hour: int) -> float:
@@ -63,7 +63,7 @@ def mean_presence() -> tuple[float, ...]:
     return tuple(
         sum(
             kind.value * usual(absences(kind, habit, week), hour) / len(habits) / len(weeks)
-            for kind in Kind for habit in habits for week in weeks
+            for kind in Routine for habit in habits for week in weeks
         )
         for hour in range(24)
     )  # fmt: skip
@@ -77,7 +77,7 @@ def usual(away: Absence, hour: int) -> float:
 class Occupancy:
     """Of one household; `numbers`: its own numbers from 0 to 1, one a day."""
 
-    def __init__(self, kind: Kind, habit: float, numbers: Callable[[int], float]) -> None:
+    def __init__(self, kind: Routine, habit: float, numbers: Callable[[int], float]) -> None:
         self.kind = kind
         self._habit = habit
         self._numbers = numbers
@@ -91,6 +91,6 @@ class Occupancy:
 
     def on_average(self, hour: int) -> float:
         """How much more or less than in the mean of all households is done in an hour of a workday."""
-        weeks = range(len(_SHIFTS) if self.kind is Kind.SHIFTS else 1)
+        weeks = range(len(_SHIFTS) if self.kind is Routine.SHIFTS else 1)
         mine = sum(usual(absences(self.kind, self._habit, week), hour) for week in weeks) / len(weeks)
         return mine / mean_presence()[hour]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pvsim.instants import DAY_NS, SECOND_NS
 from pvsim.models import PowerModel
-from pvsim.models.days import new_year, year_of
+from pvsim.models.days import Clock, new_year, year_of
 from pvsim.models.noise import uniform
 
 PARTS = 10**6  # a scale of 1
@@ -22,9 +22,6 @@ DAY, WEEK, YEAR = "day", "week", "year"
 
 _NEARLY_NS = 3600 * SECOND_NS  # so much may be missing of a file of whole days
 _YEAR_DAYS = 365
-
-Clock = Callable[[int], int]
-"""How many seconds a wall clock is ahead of UTC, at an instant in s."""
 
 
 class Profile(NamedTuple):
@@ -66,17 +63,17 @@ def replay(
         loop = usual_loop(profile, clock)
     first, length = profile.times[0], profile.end_ns - profile.times[0]
     if isinstance(loop, str):
-        turn = 0 if loop == YEAR else _turn(profile, clock, 7 if loop == WEEK else 1)
-        find = _by_days(profile, clock, turn) if turn else _by_year(profile, clock)
-        along = _linear(profile, turn) if way == LINEAR else _step(profile)
+        round_ns = 0 if loop == YEAR else _round_ns(profile, clock, 7 if loop == WEEK else 1)
+        find = _by_days(profile, clock, round_ns) if round_ns else _by_year(profile, clock)
+        along = _linear(profile, round_ns) if way == LINEAR else _step(profile)
         return lambda instants_ns: [along(find(each - delay)) * scale_parts // PARTS for each in instants_ns]
-    turn = loop
-    between = _linear(profile, turn) if way == LINEAR else _step(profile)
+    round_ns = loop
+    between = _linear(profile, round_ns) if way == LINEAR else _step(profile)
 
     def power(instants_ns: Sequence[int]) -> list[int]:
         places = [instant - delay - first for instant in instants_ns]
-        if turn:
-            return [between(place % turn + first) * scale_parts // PARTS for place in places]
+        if round_ns:
+            return [between(place % round_ns + first) * scale_parts // PARTS for place in places]
         return [between(place + first) * scale_parts // PARTS if 0 <= place < length else 0 for place in places]
 
     return power
@@ -88,8 +85,8 @@ def usual_loop(profile: Profile, clock: Clock | None) -> int | str:
         return YEAR
     start, end, span = _span(profile, clock)
     years = year_of(end // DAY_NS) - year_of(start // DAY_NS)
-    for turns in {years, years + 1} - {0}:
-        if abs(end - _same_date(start, year_of(start // DAY_NS) + turns)) <= DAY_NS + end - span - start:
+    for later in {years, years + 1} - {0}:
+        if abs(end - _same_date(start, year_of(start // DAY_NS) + later)) <= DAY_NS + end - span - start:
             return YEAR
     days = round((end - start) / DAY_NS)
     if days and -_NEARLY_NS <= end - start - days * DAY_NS <= end - start - span:
@@ -125,24 +122,24 @@ def _instant(wall: int, clock: Clock | None) -> int:
     return next((each for each in found if _wall(each, clock) == wall), found[-1])
 
 
-def _turn(profile: Profile, clock: Clock | None, days: int) -> int:
+def _round_ns(profile: Profile, clock: Clock | None, days: int) -> int:
     """How long a round is that takes so many days, or a multiple, as the profile needs."""
     _, _, span = _span(profile, clock)
     return days * DAY_NS * max(1, -(-span // (days * DAY_NS)))
 
 
-def _by_days(profile: Profile, clock: Clock | None, turn: int) -> Callable[[int], int]:
+def _by_days(profile: Profile, clock: Clock | None, round_ns: int) -> Callable[[int], int]:
     """Rounds of so many ns of the wall clock."""
     start, _, _ = _span(profile, clock)
 
     def find(instant: int) -> int:
-        return _instant((_wall(instant, clock) - start) % turn + start, clock)
+        return _instant((_wall(instant, clock) - start) % round_ns + start, clock)
 
     return find
 
 
 def _by_year(profile: Profile, clock: Clock | None) -> Callable[[int], int]:
-    """The same date and time of day, in the recorded years in turn."""
+    """The same date and time of day, in the recorded years, one after the other."""
     start, end, _ = _span(profile, clock)
     first_year, last_year = year_of(start // DAY_NS), year_of(end // DAY_NS)
     years = max(1, round((end - start) / (_YEAR_DAYS * DAY_NS)))
@@ -185,7 +182,7 @@ def _step(profile: Profile) -> Callable[[int], int]:
     return lambda at: milliwatts[bisect_right(times, at) - 1]
 
 
-def _linear(profile: Profile, turn: int) -> Callable[[int], int]:
+def _linear(profile: Profile, round_ns: int) -> Callable[[int], int]:
     """On a straight line from each instant to the next; from the last one to the first of the next round."""
     times, milliwatts = profile.times, profile.milliwatts
 
@@ -195,7 +192,7 @@ def _linear(profile: Profile, turn: int) -> Callable[[int], int]:
         if after < len(times):
             end, high = times[after], milliwatts[after]
         else:
-            end, high = times[0] + turn, milliwatts[0] if turn else low
+            end, high = times[0] + round_ns, milliwatts[0] if round_ns else low
         return low + (high - low) * (at - start) // (end - start) if end > start else low
 
     return between

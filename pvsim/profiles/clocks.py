@@ -1,7 +1,7 @@
 """Clocks that go forward in spring and back in autumn, and what they leave in a file whose times have no offset.
 
 Such times are UTC unless the user says otherwise. A file of local times shows in two nights of a year that it is one:
-an hour is not there, or there twice. Where somebody has taken the second turn away, the hour is there once, as in UTC;
+an hour is not there, or there twice. Where somebody has taken the second pass away, the hour is there once, as in UTC;
 so a row in it can be read in two ways, unless the same file has rows in the hour that this clock leaves out in spring.
 """
 

@@ -79,8 +79,8 @@ def times_at(line: int, names: list[str], row: Line, wishes: Wishes) -> tuple[in
     if "_time" in names and {names[at] for at in full} <= _INFLUX:
         return (names.index("_time"),)
     if len(candidates) > 1:
-        told = [names[at] or "(no name)" for at in (full or days)]
-        raise BadProfile(f"line {line} has several columns of times, {listed(told)}; give time_column = one of them.")
+        found = [names[at] or "(no name)" for at in (full or days)]
+        raise BadProfile(f"line {line} has several columns of times, {listed(found)}; give time_column = one of them.")
     if days:
         _check_day_alone(line, names, row, days[0])
         return (days[0],)

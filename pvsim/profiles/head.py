@@ -13,7 +13,7 @@ from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
 
-from pvsim.profiles import columns, csvlines, times, told, units
+from pvsim.profiles import columns, csvlines, said, times, units
 from pvsim.profiles.bad import BadProfile, listed, shown
 from pvsim.profiles.columns import Columns
 from pvsim.profiles.csvlines import Line
@@ -38,7 +38,7 @@ class Head(NamedTuple):
     may_be_total: bool
     is_counter_unlikely: bool
     times: Times
-    is_naive_told: bool  # the name of the column of times says UTC, or the user does
+    is_naive_said: bool  # the name of the column of times says UTC, or the user does
     are_instants: bool
     end_name: str  # the name of the column of times, if it says that these are ends
 
@@ -216,9 +216,9 @@ def _head(one: _Candidate) -> Head | Failure:
     at = columns.find(one.line, one.names, one.row, times_at, one.wishes)
     taken = _unit(one, at)
     places = at.ids if at.where is None else [*at.ids, at.where]
-    told.check_hints(places, one.row, taken)
-    told.check_factors(one.above, one.names, one.row)
-    told.check_preamble(one.above, one.delimiter, one.names[at.value], taken, one.wishes)
+    said.check_hints(places, one.row, taken)
+    said.check_factors(one.above, one.names, one.row)
+    said.check_preamble(one.above, one.delimiter, one.names[at.value], taken, one.wishes)
     name = " ".join(one.names[each] for each in times_at)
     kind = _times(one, times_at, name)
     return Head(
@@ -229,11 +229,11 @@ def _head(one: _Candidate) -> Head | Failure:
         at=at,
         unit=taken.unit,
         may_be_total=taken.may_be_total,
-        is_counter_unlikely=taken.is_told or units.is_power(one.names[at.value]),
+        is_counter_unlikely=taken.is_said or units.is_power(one.names[at.value]),
         times=kind,
-        is_naive_told=told.is_utc(name) or bool(one.wishes.file_timezone),
-        are_instants=kind.is_pvgis and told.says_instants(_text(one.row, times_at), one.above),
-        end_name=name if told.is_end(name) else "",
+        is_naive_said=said.is_utc(name) or bool(one.wishes.file_timezone),
+        are_instants=kind.is_pvgis and said.says_instants(_text(one.row, times_at), one.above),
+        end_name=name if said.is_end(name) else "",
     )
 
 
@@ -274,7 +274,7 @@ def _text(row: Line, times_at: tuple[int, ...]) -> str:
 
 def _unit(one: _Candidate, at: Columns) -> units.Counted:
     unit_at = None if at.unit == at.where else at.unit
-    cell = told.unit(one.names[at.value], at.value, unit_at, one.row, one.wishes)
+    cell = said.unit(one.names[at.value], at.value, unit_at, one.row, one.wishes)
     try:
         return units.choose(one.wishes.unit, one.names[at.value], cell)
     except BadProfile as error:
@@ -282,12 +282,12 @@ def _unit(one: _Candidate, at: Columns) -> units.Counted:
 
 
 def _times(one: _Candidate, times_at: tuple[int, ...], name: str) -> Times:
-    zone = told.zone(one.line, name, one.wishes)
+    zone = said.zone(one.line, name, one.wishes)
     first = _text(one.row, times_at)
     try:
         kind = times.choose(first, name, one.wishes.time_format, zone)
         kind.read([first], -1)
     except ValueError as error:
         raise BadProfile(f"line {one.row.number}: {times.no_time(first, error).rstrip('.')}.") from None
-    told.check_zone(one.line, name, kind, one.row, first, one.above, one.wishes)
+    said.check_zone(one.line, name, kind, one.row, first, one.above, one.wishes)
     return kind

@@ -1,4 +1,4 @@
-"""Several meters in one file: columns whose values take turns, or change for good."""
+"""Several meters in one file: columns whose values alternate, or change for good."""
 
 from __future__ import annotations
 

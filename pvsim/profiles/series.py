@@ -45,17 +45,17 @@ def finish(body: Body, wishes: Wishes) -> Profile:
         raise BadProfile("has fewer than two lines of data; give at least two.")
     notes = []
     _check_second_turns(body)
-    notes += _epochs_told(body)
+    notes += _epoch_notes(body)
     _check_years_apart(body, wishes)
     if body.is_typical:
         _make_one_year(body)
         body.steps.gaps.clear()
-    if body.head.times.is_naive and not body.head.is_naive_told and not wishes.file_timezone:
+    if body.head.times.is_naive and not body.head.is_naive_said and not wishes.file_timezone:
         body.steps.check_clocks(body.times)
         notes.append("its times have no offset, and are taken as UTC; file_timezone names another time zone")
     if body.head.end_name:
         notes.append(f"its times are ends, as the column {body.head.end_name} says, and count as beginnings; see shift")
-    notes += _gaps_told(body)
+    notes += _gap_notes(body)
     end_ns = 2 * body.times[-1] - body.times[-2]
     if body.head.unit.kind != POWER:
         end_ns = _make_powers(body, wishes)
@@ -71,10 +71,10 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))
 
 
-def _epochs_told(body: Body) -> list[str]:
+def _epoch_notes(body: Body) -> list[str]:
     """What is said of numbers that are taken as seconds since the epoch; BadProfile if all could be dates."""
     kind = body.head.times
-    if not isinstance(kind, Epochs) or kind.is_told:
+    if not isinstance(kind, Epochs) or kind.is_said:
         return []
     some = body.times[:: max(1, len(body.times) // _MOST_LOOKED_AT)]
     if are_stamps(some):
@@ -89,7 +89,7 @@ def _epochs_told(body: Body) -> list[str]:
 
 
 def _check_second_turns(body: Body) -> None:
-    """In the hour that comes twice, a row that stands twice looks like the second turn; but it leaves a gap."""
+    """In the hour that comes twice, a row that stands twice looks like the second pass; but it leaves a gap."""
     steps = body.head.times.zone.steps_back if body.head.times.zone else {}
     for instant, step in steps.items():
         if step > body.steps.usual_ns:
@@ -157,7 +157,7 @@ def _make_one_year(body: Body) -> None:
 # Gaps.
 
 
-def _gaps_told(body: Body) -> list[str]:
+def _gap_notes(body: Body) -> list[str]:
     if not body.steps.gaps:
         return []
     longest = sorted(body.steps.gaps, key=lambda gap: -gap[1])[:_LONGEST_TOLD]

@@ -36,7 +36,7 @@ _CLOCK = re.compile(rf"{_TIME_OF_DAY.pattern}(?: ?[AP]\.?M\.?)?", re.ASCII | re.
 _ZONE_BEHIND = re.compile(rf"(?:{_TIME_OF_DAY.pattern}) (?![AP]M)([A-Z]{{2,5}})", re.ASCII)
 _TWELVE_HOURS = re.compile(r"\d{4}-\d\d-\d\d \d\d?:\d\d(:\d\d)? ?[AP]M", re.ASCII | re.IGNORECASE)
 _MOST_RESTS = 200_000
-_SLOT_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
+_QUARTER_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
 
 
 def is_moment(text: str, time_format: str) -> bool:
@@ -204,10 +204,10 @@ class Epochs(Times):
 
     is_naive = False
 
-    def __init__(self, factor: int, *, is_told: bool) -> None:
+    def __init__(self, factor: int, *, is_said: bool) -> None:
         super().__init__(None)
         self._factor = factor
-        self.is_told = is_told  # by the user, or by the name of the column
+        self.is_said = is_said  # by the user, or by the name of the column
 
     def _walls(self, texts: Sequence[str]) -> list[int]:
         factor = self._factor
@@ -251,7 +251,7 @@ def choose(text: str, name: str, time_format: str, zone: Zone | None) -> Times:
     `zone`: None where the user names none.
     """
     if time_format == "%s":
-        return Epochs(SECOND_NS, is_told=True)
+        return Epochs(SECOND_NS, is_said=True)
     if time_format:
         kind: Times = Formatted(zone, time_format)
         kind.read([text], -1)
@@ -259,7 +259,7 @@ def choose(text: str, name: str, time_format: str, zone: Zone | None) -> Times:
     if text.isdigit() and len(text) in (8, 12, 14) and _is_stamp(text):
         return DateTimes(zone, 8)
     if is_number(text):
-        return Epochs(_factor(text, name), is_told=_TOLD.search(name) is not None)
+        return Epochs(_factor(text, name), is_said=_SAID.search(name) is not None)
     length = _halves(text)
     if length is None:
         raise BadProfile(_refusal(text))
@@ -320,7 +320,7 @@ _MONTH_NAMES = (
     (rf"\d\d?([ .-]+){_MONTH}([ .-]+)\d{{4}}(?P<rest>(?: .*)?)", "%d{0}%b{2}%Y"),
     (rf"{_MONTH} \d\d?(,?) \d{{4}}(?P<rest>(?: .*)?)", "%b %d{1} %Y"),
 )
-_TOLD = re.compile(r"epoch|unix|[\[(_ ](?:s|sec|seconds)[\])]?$", re.IGNORECASE)
+_SAID = re.compile(r"epoch|unix|[\[(_ ](?:s|sec|seconds)[\])]?$", re.IGNORECASE)
 _SIZES = ((10**11, SECOND_NS), (10**14, 10**6), (10**17, 10**3), (10**20, 1))
 _BY_NAME = {"s": SECOND_NS, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 
@@ -388,20 +388,20 @@ def no_time(text: str, error: ValueError) -> str:
 class Zone:
     """The wall clock of a time zone: local times in order become instants.
 
-    The hour that comes twice in autumn is taken in order: what would go back is in its second turn.
+    The hour that comes twice in autumn is taken in order: what would go back is in its second pass.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._zone = ZoneInfo(name)
-        self.steps_back: dict[int, int] = {}  # how far instants in a second turn are behind what comes before them
-        self._slots: dict[int, tuple[int, int]] = {}  # offsets in the first turn and in the second
+        self.steps_back: dict[int, int] = {}  # how far instants in a second pass are behind what comes before them
+        self._quarters: dict[int, tuple[int, int]] = {}  # offsets in the first pass and in the second
 
     def instants(self, walls: Sequence[int], previous: int) -> list[int]:
         """ns since the epoch; BadProfile for a time that the clock leaves out in spring."""
-        found, slots = [], self._slots
+        found, quarters = [], self._quarters
         for wall in walls:
-            first, second = slots.get(wall // _SLOT_NS) or self._offsets(wall)
+            first, second = quarters.get(wall // _QUARTER_NS) or self._offsets(wall)
             instant = wall - first
             if first != second and instant <= previous:
                 instant = wall - second
@@ -414,12 +414,12 @@ class Zone:
     def _offsets(self, wall: int) -> tuple[int, int]:
         local = datetime(1970, 1, 1) + timedelta(microseconds=wall // 1000)  # noqa: DTZ001
         first, second = (self._offset_ns(local.replace(fold=fold)) for fold in (0, 1))
-        if first < second:  # it would be later in the second turn: the clock leaves it out
+        if first < second:  # it would be later in the second pass: the clock leaves it out
             raise BadProfile(
                 f"{local.isoformat(' ')} is no time in {self.name}, where clocks go forward then;"
                 " give the file_timezone that the file is in (UTC, or Etc/GMT-1 for UTC+1 all year)"
             )
-        self._slots[wall // _SLOT_NS] = first, second
+        self._quarters[wall // _QUARTER_NS] = first, second
         return first, second
 
     def _offset_ns(self, local: datetime) -> int:

@@ -23,7 +23,7 @@ class Counted(NamedTuple):
 
     unit: Unit
     may_be_total: bool
-    is_told: bool
+    is_said: bool
 
 
 UNITS = {
@@ -150,20 +150,20 @@ def _of_word(word: str) -> str | None:
 def choose(key: str, name: str, cell: str | None) -> Counted:
     """The unit of a column of this name. `key`: what the user says; `cell`: what stands beside or below the name."""
     if key:
-        told = cell or _told(name)
-        if told and told != key.removesuffix(" total"):
+        given = cell or _said(name)
+        if given and given != key.removesuffix(" total"):
             place = "what stands beside or below it" if cell else f"its name, {name},"
             raise BadProfile(
-                f"the column {name} is in {told}, as {place} says, and in {key}, as the key unit says;"
+                f"the column {name} is in {given}, as {place} says, and in {key}, as the key unit says;"
                 " take the key away, or rename the column."
             )
-        return Counted(UNITS[key], may_be_total=False, is_told=True)
+        return Counted(UNITS[key], may_be_total=False, is_said=True)
     said = cell or in_name(name)
     unit = UNITS[said or "W"]
-    return Counted(unit, unit.kind == ENERGY and not _PER_TIME.search(name), is_told=bool(said))
+    return Counted(unit, unit.kind == ENERGY and not _PER_TIME.search(name), is_said=bool(said))
 
 
-def _told(name: str) -> str:
+def _said(name: str) -> str:
     try:
         return in_name(name)
     except BadProfile:  # it says too much or too little: the key decides

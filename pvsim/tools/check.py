@@ -45,7 +45,7 @@ class Step(NamedTuple):
     text: str
 
 
-class Report:
+class Checklist:
     """The steps of each file and address: printed as they come, or as JSON at the end."""
 
     def __init__(self, as_json: bool) -> None:
@@ -96,16 +96,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print every step for every file and address; the exit status."""
-    report = Report(options.json)
-    settings = _check_file("broker.ini", lambda: _load_broker(options), _describe_broker, report)
-    simulation = _check_file("simulation.ini", lambda: _load_simulation(options), _describe_simulation, report)
+    checklist = Checklist(options.json)
+    settings = _check_file("broker.ini", lambda: _load_broker(options), _describe_broker, checklist)
+    simulation = _check_file("simulation.ini", lambda: _load_simulation(options), _describe_simulation, checklist)
     if settings is None or simulation is None:
         status = ConfigError.exit_status
     else:
         if not options.offline:
-            _check_addresses(settings, list(_ids(simulation)), report)
-        status = int(report.failed)
-    report.end()
+            _check_addresses(settings, list(_ids(simulation)), checklist)
+        status = int(checklist.failed)
+    checklist.end()
     return status
 
 
@@ -113,17 +113,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_file(
-    name: str, load: Callable[[], Loaded], describe: Callable[[Loaded], str], report: Report
+    name: str, load: Callable[[], Loaded], describe: Callable[[Loaded], str], checklist: Checklist
 ) -> Loaded | None:
     """What the file holds, or None if it is wrong."""
     try:
         loaded = load()
     except ConfigError as error:
-        report.begin(name)
-        report.add("", FAILED, str(error))
+        checklist.begin(name)
+        checklist.add("", FAILED, str(error))
         return None
-    report.begin(str(loaded.source))
-    report.add("", OK, describe(loaded))
+    checklist.begin(str(loaded.source))
+    checklist.add("", OK, describe(loaded))
     return loaded
 
 
@@ -164,49 +164,51 @@ def _ids(simulation: Simulation) -> dict[str, None]:
 # The broker.
 
 
-def _check_addresses(settings: BrokerSettings, ids: list[str], report: Report) -> None:
+def _check_addresses(settings: BrokerSettings, ids: list[str], checklist: Checklist) -> None:
     context = tls.context(settings) if settings.tls else None
     for address in settings.addresses:
-        report.begin(str(address))
+        checklist.begin(str(address))
         try:
-            is_here = _check_network(settings, address, context, report)
+            is_here = _check_network(settings, address, context, checklist)
             with closing(Trial(settings, address)) as trial:
-                product = _check_amqp(settings, trial, report)
+                product = _check_amqp(settings, trial, checklist)
         except TrialError as error:
             if error.step == trouble.VIRTUAL_HOST:
-                report.add(trouble.LOGIN, OK, _user(settings))
-            report.add(error.step, FAILED, str(error))
+                checklist.add(trouble.LOGIN, OK, _user(settings))
+            checklist.add(error.step, FAILED, str(error))
         except ConfigError as error:
-            report.add("", FAILED, str(error))
+            checklist.add("", FAILED, str(error))
         else:
             for text in _known(product, len(settings.addresses), len(ids)):
-                report.add("version", NOTE, text)
+                checklist.add("version", NOTE, text)
             for step in _policies(settings.virtual_host, ids, is_here):
-                report.add(*step)
+                checklist.add(*step)
 
 
-def _check_network(settings: BrokerSettings, address: Address, context: ssl.SSLContext | None, report: Report) -> bool:
+def _check_network(
+    settings: BrokerSettings, address: Address, context: ssl.SSLContext | None, checklist: Checklist
+) -> bool:
     """Whether the broker is on this machine."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        report.add(trouble.NAME, OK, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
+        checklist.add(trouble.NAME, OK, ", ".join(dict.fromkeys(str(each[4][0]) for each in found)))
         with socket.create_connection((address.host, address.port), settings.connect_timeout_s) as connection:
             peer = str(connection.getpeername()[0])
-            report.add(trouble.TCP, OK, f"connected to {peer} port {address.port}")
+            checklist.add(trouble.TCP, OK, f"connected to {peer} port {address.port}")
             is_here = peer == connection.getsockname()[0] or ip_address(peer).is_loopback
             if context:
                 with context.wrap_socket(connection, server_hostname=tls.server_name(address)) as secured:
-                    report.add(trouble.TLS, OK, _describe(secured, settings))
+                    checklist.add(trouble.TLS, OK, _describe(secured, settings))
             return is_here
     except OSError as error:
         raise TrialError(explain(error, settings, address)) from None
 
 
-def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> str:
+def _check_amqp(settings: BrokerSettings, trial: Trial, checklist: Checklist) -> str:
     """Returns what the broker says it is."""
     product = trial.connect()
-    report.add(trouble.LOGIN, OK, f"{_user(settings)}, by {product}")
-    report.add(trouble.VIRTUAL_HOST, OK, settings.virtual_host)
+    checklist.add(trouble.LOGIN, OK, f"{_user(settings)}, by {product}")
+    checklist.add(trouble.VIRTUAL_HOST, OK, settings.virtual_host)
     steps: dict[str, Callable[[], None]] = {
         f"declared the queue {trial.queue}": trial.declare,
         "published a message, which was confirmed": trial.publish,
@@ -215,7 +217,7 @@ def _check_amqp(settings: BrokerSettings, trial: Trial, report: Report) -> str:
     }
     for what, step in steps.items():
         step()
-        report.add(trouble.USE, OK, what)
+        checklist.add(trouble.USE, OK, what)
     return product
 
 

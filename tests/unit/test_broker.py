@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika.exceptions import ChannelClosed
 
-from pvsim.broker import Turn, arguments, rejected_arguments
+from pvsim.broker import Rota, arguments, rejected_arguments
 from pvsim.broker.link import is_local
 from pvsim.broker.pika_private import Connection, TooLargeError, check_frame
 from pvsim.broker.settling import Unsettled
@@ -28,7 +28,7 @@ NODES = [Address("a", 1), Address("b", 2), Address("c", 3)]
 @pytest.mark.parametrize("chance, first", [(0, "a"), (0.33, "a"), (0.34, "b"), (0.67, "c"), (0.999, "c")])
 def test_services_spread(chance: float, first: str) -> None:
     """Each node is the first for as many services, and the others follow in the order in which they are given."""
-    turn = Turn(NODES, chance)
+    turn = Rota(NODES, chance)
     tried = []
     for _ in range(6):
         tried.append(turn.address.host)
@@ -39,7 +39,7 @@ def test_services_spread(chance: float, first: str) -> None:
 
 def test_one_round_goes_fast() -> None:
     """The next node is tried at once, and only after all have failed the waiting grows, up to its limit."""
-    turn = Turn(NODES, 0)
+    turn = Rota(NODES, 0)
     assert [turn.fail(30, 1) for _ in range(9)] == [0.5, 0.5, 0.5, 0.5, 0.5, 0.75, 0.5, 0.5, 1.125]
     for _ in range(300):
         turn.fail(30, 1)
@@ -50,7 +50,7 @@ def test_one_round_goes_fast() -> None:
 
 def test_one_node() -> None:
     """Each failure waits longer."""
-    turn = Turn(NODES[:1], 0.5)
+    turn = Rota(NODES[:1], 0.5)
     assert [turn.fail(1, 1) for _ in range(4)] == [0.5, 0.75, 1, 1]
     assert turn.address == NODES[0]
 

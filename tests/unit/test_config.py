@@ -19,7 +19,7 @@ from pvsim.config import Address, BrokerSettings, MeterSettings, PvSettings, Sim
 from pvsim.errors import ConfigError
 from pvsim.models import load as loads
 from pvsim.models import solar
-from pvsim.models.faults import Fault, Turns
+from pvsim.models.faults import Fault, Periods
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "pvsim"
 TABLES = {"broker": config.BROKER, "meter": config.METER, "pv": config.PV}
@@ -711,12 +711,12 @@ def test_key_of_another_model(text: str, told: str, write: Write) -> None:
 
 # Faults
 
-MINUTES = Turns(60 * 10**9, 60 * 10**9, 10**6)
+MINUTES = Periods(60 * 10**9, 60 * 10**9, 10**6)
 FAULTS = [
     ("fault_dropout = 1% of 60", "dropout", Fault(MINUTES)),
-    ("fault_stuck = 0.000001 % of 0.001", "stuck", Fault(Turns(10**6, 10**6, 1))),
-    ("fault_duplicate = 100% of 86400", "duplicate", Fault(Turns(86_400 * 10**9, 86_400 * 10**9, 10**8))),
-    ("fault_rubbish = 0.5 of 60", "rubbish", Fault(Turns(60 * 10**9, 5 * 10**8, 10**8))),
+    ("fault_stuck = 0.000001 % of 0.001", "stuck", Fault(Periods(10**6, 10**6, 1))),
+    ("fault_duplicate = 100% of 86400", "duplicate", Fault(Periods(86_400 * 10**9, 86_400 * 10**9, 10**8))),
+    ("fault_rubbish = 0.5 of 60", "rubbish", Fault(Periods(60 * 10**9, 5 * 10**8, 10**8))),
     ("fault_spike_w = 0.5 in 1% of 60", "spike", Fault(MINUTES, 500)),
     ("fault_offset_w = -20 in 1% of 60", "offset", Fault(MINUTES, -20_000)),
     ("fault_drift_percent = 2.5 in 1% of 60", "drift", Fault(MINUTES, 2_500_000)),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from pvsim import disk
 from pvsim.dayfile import DayFile, DayFiles, contents, file_name, local_day, parse_file_name
-from pvsim.dayfile.name import slot_day
+from pvsim.dayfile.name import half_minute_day
 from pvsim.errors import DayFileError
 from pvsim.instants import END_NS
 from pvsim.reading import Reading, block
@@ -221,10 +221,10 @@ def test_local_day_of_the_system(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setenv("TZ", name)
         time.tzset()
-        slot_day.cache_clear()
+        half_minute_day.cache_clear()
         assert [local_day(each * SECOND, None) for each in instants] == wanted
     time.tzset()
-    slot_day.cache_clear()
+    half_minute_day.cache_clear()
 
 
 def test_midnight(tmp_path: Path) -> None:

@@ -11,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim.errors import NotAReading
+from pvsim.instants import Span
 from pvsim.meter.pacing import messages
 from pvsim.models import PowerModel, faults, load
-from pvsim.models.faults import WHOLE, Fault, Faulty, Given, Turns
+from pvsim.models.faults import WHOLE, Fault, Faulty, Given, Periods
 from pvsim.reading import JSON, decode, decode_block
 
 SECOND = 10**9
 START = 1_700_000_040 * SECOND  # the beginning of a minute
 MINUTE = range(START, START + 60 * SECOND, SECOND)
 DAY = range(START, START + 86_400 * SECOND, SECOND)
-MINUTES = Turns(60 * SECOND, 60 * SECOND)
-ALWAYS = Turns(SECOND, SECOND)
+MINUTES = Periods(60 * SECOND, 60 * SECOND)
+ALWAYS = Periods(SECOND, SECOND)
 RANDOM = load.model("random", 0, "M")
 
 
@@ -47,27 +48,27 @@ def watts(some: Faulty, seconds: Sequence[int]) -> list[float]:
 
 def test_chance() -> None:
     """A share of the periods, whole periods, and each kind and meter its own."""
-    some = faulty(dropout=Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10)))
+    some = faulty(dropout=Fault(Periods(60 * SECOND, 60 * SECOND, WHOLE // 10)))
     dropped = [some.is_dropped(instant) for instant in DAY]
     minutes = [set(dropped[at : at + 60]) for at in range(0, 86_400, 60)]
     assert all(len(minute) == 1 for minute in minutes)
     assert 110 < sum(True in minute for minute in minutes) < 180  # of 1440; these are 3 standard deviations
-    other = Faulty(0, "N", SECOND, RANDOM, {"dropout": Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10))})
+    other = Faulty(0, "N", SECOND, RANDOM, {"dropout": Fault(Periods(60 * SECOND, 60 * SECOND, WHOLE // 10))})
     assert dropped != [other.is_dropped(instant) for instant in DAY]
-    duplicate = faulty(duplicate=Fault(Turns(60 * SECOND, 60 * SECOND, WHOLE // 10)))
+    duplicate = faulty(duplicate=Fault(Periods(60 * SECOND, 60 * SECOND, WHOLE // 10)))
     sent = Counter(item.instant_ns for item in duplicate.sequence(DAY) if isinstance(item, Given))
     assert dropped != [sent[instant] == 2 for instant in DAY]
 
 
 @pytest.mark.parametrize("chance,expected", [(0, False), (WHOLE, True)])
 def test_never_and_always(chance: int, expected: bool) -> None:
-    some = faulty(dropout=Fault(Turns(SECOND, SECOND, chance)))
+    some = faulty(dropout=Fault(Periods(SECOND, SECOND, chance)))
     assert {some.is_dropped(instant) for instant in DAY} == {expected}
 
 
 def test_turns_and_spans() -> None:
     """The beginning of each period; from one time up to another."""
-    some = faulty(dropout=Fault(Turns(60 * SECOND, 5 * SECOND)))
+    some = faulty(dropout=Fault(Periods(60 * SECOND, 5 * SECOND)))
     assert [some.is_dropped(instant) for instant in MINUTE] == [True] * 5 + [False] * 55
     spans = ((START + 10 * SECOND, START + 12 * SECOND), (START - 9, START + 1))
     some = faulty(dropout=Fault(spans))
@@ -79,7 +80,7 @@ def test_turns_and_spans() -> None:
 
 def test_stuck() -> None:
     """The value of the beginning, with the faults that it had then."""
-    some = faulty(ramp, stuck=Fault(Turns(60 * SECOND, 4 * SECOND)), noise=Fault(ALWAYS, 5000))
+    some = faulty(ramp, stuck=Fault(Periods(60 * SECOND, 4 * SECOND)), noise=Fault(ALWAYS, 5000))
     first, *rest = watts(some, range(6))
     assert rest[:3] == [first] * 3
     assert first != rest[3] != rest[4]
@@ -103,7 +104,7 @@ def test_noise() -> None:
 
 def test_spike() -> None:
     """Up or down, from the half of it to all of it, and nothing between spikes."""
-    some = faulty(ramp, spike=Fault(Turns(SECOND, SECOND, WHOLE // 100), 10_000_000))
+    some = faulty(ramp, spike=Fault(Periods(SECOND, SECOND, WHOLE // 100), 10_000_000))
     differences = [value - true for value, true in zip(some.power(DAY), ramp(DAY), strict=True)]
     spikes = [each for each in differences if each]
     assert 770 < len(spikes) < 960
@@ -118,7 +119,7 @@ def test_spike() -> None:
 
 def test_clock() -> None:
     """Readings say another time, but are those of their instants; a time may then stand twice, or not at all."""
-    some = faulty(ramp, clock=Fault(Turns(60 * SECOND, 10 * SECOND), 5 * SECOND))
+    some = faulty(ramp, clock=Fault(Periods(60 * SECOND, 10 * SECOND), 5 * SECOND))
     given = [each for each in some.sequence(MINUTE) if isinstance(each, Given)]
     assert [(each.time_ns - START) // SECOND for each in given] == [*range(5, 15), *range(10, 60)]
     assert [each.milliwatts for each in given] == ramp(MINUTE)
@@ -130,7 +131,7 @@ def test_clock() -> None:
 
 def test_late() -> None:
     """Sent after the newest of its slot; a delay is one of whole intervals."""
-    some = faulty(interval_ns=2 * SECOND, late=Fault(Turns(60 * SECOND, 8 * SECOND), 9 * SECOND))
+    some = faulty(interval_ns=2 * SECOND, late=Fault(Periods(60 * SECOND, 8 * SECOND), 9 * SECOND))
     sent = some.sent(range(START, START + 22 * SECOND, 2 * SECOND))
     assert [(each - START) // SECOND for each in sent] == [8, 10, 0, 12, 2, 14, 4, 16, 6, 18, 20]
     assert some.reach_ns == 10 * SECOND
@@ -148,7 +149,7 @@ def test_shuffle() -> None:
 
 def test_duplicate_and_rubbish() -> None:
     """Twice, one after the other; and more messages, of all kinds, which nobody takes for readings."""
-    some = faulty(duplicate=Fault(Turns(2 * SECOND, SECOND)), rubbish=Fault(Turns(3 * SECOND, SECOND)))
+    some = faulty(duplicate=Fault(Periods(2 * SECOND, SECOND)), rubbish=Fault(Periods(3 * SECOND, SECOND)))
     sequence = list(some.sequence(DAY))
     places = Counter(each.instant_ns for each in sequence if isinstance(each, Given))
     assert [places[instant] for instant in DAY[:4]] == [2, 1, 2, 1]
@@ -165,10 +166,10 @@ def test_duplicate_and_rubbish() -> None:
 
 
 @st.composite
-def whens(draw: st.DrawFn) -> Turns | tuple[faults.Span, ...]:
+def whens(draw: st.DrawFn) -> Periods | tuple[Span, ...]:
     if draw(st.booleans()):
         period_s = draw(st.integers(1, 40))
-        return Turns(
+        return Periods(
             period_s * SECOND, draw(st.integers(1, period_s)) * SECOND, draw(st.sampled_from([WHOLE, WHOLE // 3]))
         )
     start_s, length_s = draw(st.integers(-50, 150)), draw(st.integers(1, 100))
@@ -243,7 +244,7 @@ def test_messages(given: dict[str, Fault], most: int) -> None:
 
 def test_values_stay() -> None:
     """Files written by this version must be verified by the next: these values do not change."""
-    half = Turns(SECOND, SECOND, WHOLE // 2)
+    half = Periods(SECOND, SECOND, WHOLE // 2)
     sizes = {"spike": 10**6, "noise": 1000, "clock": 60 * SECOND, "shuffle": 3}
     given = {name: Fault(half, sizes.get(name, 0)) for name in ("dropout", "duplicate", "rubbish", *sizes)}
     found = [

@@ -25,7 +25,7 @@ from pvsim.meter.pacing import Linger
 from pvsim.meter.progress import Track, dump, parse
 from pvsim.meter.timeline import Timeline
 from pvsim.models import load
-from pvsim.models.faults import WHOLE, Fault, Faulty, Turns
+from pvsim.models.faults import WHOLE, Fault, Faulty, Periods
 from pvsim.reading import decode
 
 SECOND = 10**9
@@ -377,8 +377,8 @@ def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns:
         assert world.received[meter_id] == expected
 
 
-def some_turns(chance: int) -> Turns:
-    return Turns(8 * SECOND, 3 * SECOND, chance)
+def some_turns(chance: int) -> Periods:
+    return Periods(8 * SECOND, 3 * SECOND, chance)
 
 
 EVERYTHING = {

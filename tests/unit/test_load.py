@@ -18,7 +18,7 @@ from pvsim.models.days import kind_of_day
 from pvsim.models.home import Home, Hour, Place, Things, hour_at, own_kwh
 from pvsim.models.load import steps
 from pvsim.models.noise import Fractions
-from pvsim.models.occupancy import Kind, kind_for, mean_presence, presence
+from pvsim.models.occupancy import Routine, mean_presence, presence, routine_for
 from pvsim.models.temperature import MUNICH_C, air_temperature
 
 SECOND = 10**9
@@ -145,7 +145,7 @@ def test_between_seconds() -> None:
     power, of_home = model(3), home(3)
     switched = 0
     for hour_s in range(SUNDAY_S, SUNDAY_S + DAY_S, HOUR_S):
-        times, levels = steps(of_home.spans(hour(hour_s)))
+        times, levels = steps(of_home.draws(hour(hour_s)))
         changes = [(at, two - one) for at, (one, two) in zip(times[1:], pairwise(levels), strict=True) if at < HOUR_S]
         for at, change in changes:
             before, after = power([hour_s * SECOND + round(at * 1000 + ms) * 10**6 for ms in (-1, 1)])
@@ -249,8 +249,8 @@ def test_cold_spells() -> None:
 
 def test_occupancy() -> None:
     """Some are out at work, some are not; together they are the standard profile."""
-    assert sum(kind.value for kind in Kind) == pytest.approx(1)
-    assert {kind_for(number / 100) for number in range(100)} == set(Kind)
+    assert sum(kind.value for kind in Routine) == pytest.approx(1)
+    assert {routine_for(number / 100) for number in range(100)} == set(Routine)
     assert presence(((8.5, 17.0),), 8) == pytest.approx(0.56)
     assert all(0.3 < each <= 1 for each in mean_presence())
     shares = []
@@ -286,11 +286,11 @@ def test_holiday_trips() -> None:
     for each, day in away[::25]:
         if each.is_away(day - 1):
             for part in range(0, 24, 5):
-                _, levels = steps(each.spans(hour(day * DAY_S + part * HOUR_S)))
+                _, levels = steps(each.draws(hour(day * DAY_S + part * HOUR_S)))
                 assert max(levels) < 230_000
 
 
-def car(number: int, kwh: float = 2000.0, kind: Kind = Kind.AT_WORK, trait: float = 0.9) -> Car:
+def car(number: int, kwh: float = 2000.0, kind: Routine = Routine.AT_WORK, trait: float = 0.9) -> Car:
     """A car that is charged with so much a year."""
     numbers = Fractions(0, f"Meter_{number}", "load car")
     return Car(kwh / 365.25, charging_kw(None, kwh, 0.9), kind, trait, numbers)
@@ -316,13 +316,13 @@ def test_car(kwh: float, kilowatts: float) -> None:
 def test_habits_of_charging() -> None:
     """Some begin at night, and some of those who are at home at noon; the power is what is given, if it is."""
     starts = {}
-    for kind, trait in ((Kind.AT_WORK, 0.1), (Kind.AT_HOME, 0.3), (Kind.AT_WORK, 0.3)):
+    for kind, trait in ((Routine.AT_WORK, 0.1), (Routine.AT_HOME, 0.3), (Routine.AT_WORK, 0.3)):
         days = [day for day in range(20_089, 20_400) if kind_of_day(day) == 0]
         charges = [car(2, kind=kind, trait=trait).charge(day, kind_of_day, lambda _: False) for day in days]
         starts[kind, trait] = median(each.start % 24 for each in charges if each)
-    assert starts[Kind.AT_WORK, 0.1] > 22
-    assert 11 < starts[Kind.AT_HOME, 0.3] < 14.5
-    assert 16 < starts[Kind.AT_WORK, 0.3] < 20
+    assert starts[Routine.AT_WORK, 0.1] > 22
+    assert 11 < starts[Routine.AT_HOME, 0.3] < 14.5
+    assert 16 < starts[Routine.AT_WORK, 0.3] < 20
     assert charging_kw(22.0, 1000, 0.1) == 22.0
     assert charging_kw(None, 4000, 0.1) == 7.4
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.pv.live import body
-from pvsim.tools.watch.board import Board, Line, parse, spark
+from pvsim.tools.watch.board import Board, LiveRow, parse, spark
 from pvsim.tools.watch.screen import layout
 
 NOW_S = 1_782_036_000
 
 
-def line(meter_id: str, age_s: int = 0, load_w: str = "3812.856") -> Line:
+def line(meter_id: str, age_s: int = 0, load_w: str = "3812.856") -> LiveRow:
     found = parse(body(f"{meter_id},{NOW_S - age_s},{load_w},3.546184,7359.04"))
     assert found
     return found
@@ -98,6 +98,6 @@ def test_columns_are_aligned() -> None:
     board = Board()
     board.add(line("Meter_0", load_w="3.5"))
     board.add(line("M"))
-    text = layout(board.head, board.table(NOW_S, 50)[0])
+    text = layout(board.titles, board.table(NOW_S, 50)[0])
     assert text[0].startswith("meter    load W   PV W  grid W  age s  grid")
     assert text[2].startswith("Meter_0       4  3,546")

@@ -11,13 +11,11 @@ from operator import add, lt, mul, sub
 from pathlib import Path
 from typing import NamedTuple
 
-from pvsim.instants import HOUR_NS, SECOND_NS
+from pvsim.instants import HOUR_NS, SECOND_NS, Span
 from pvsim.tools.report.pieces import Piece, pieces
 from pvsim.tools.verify.gaps import day_spans
 
 LATE_NS = 60 * SECOND_NS  # rows that are not older may still be on their way
-
-Span = tuple[int, int]  # from the first instant up to and without the second, ns
 
 
 class Energy(NamedTuple):

@@ -16,12 +16,12 @@ from pvsim import config
 from pvsim.config.keys import option
 from pvsim.errors import ConfigError, UsageError
 from pvsim.foreign import printable_lines
-from pvsim.instants import END_NS
+from pvsim.instants import END_NS, Span
 from pvsim.meter import progress
 from pvsim.tools.dayfiles import by_meter, size, unreadable
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
-from pvsim.tools.verify.report import Report, Span, as_json, as_text
+from pvsim.tools.verify.report import Report, as_json, as_text
 from pvsim.tools.verify.rows import check_day
 from pvsim.tools.workers import cores, in_order
 

@@ -7,11 +7,11 @@ from datetime import date, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
 
-from pvsim.dayfile import SLOT_NS, local_day
-from pvsim.instants import END_NS, SECOND_NS
+from pvsim.dayfile import HALF_MINUTE_NS, local_day
+from pvsim.instants import END_NS, SECOND_NS, Span
 from pvsim.meter import progress
 from pvsim.tools.verify.expected import Expected
-from pvsim.tools.verify.report import Gap, Report, Span
+from pvsim.tools.verify.report import Gap, Report
 
 _1970 = date(1970, 1, 1)
 
@@ -25,7 +25,7 @@ def check_meter(
 ) -> list[Report]:
     """Find the instants without a row, over all days; days without a file get a report, too."""
     by_day = {report.day: report for report in reports}
-    _bring_home(by_day, expected)
+    _to_own_days(by_day, expected)
     sent = [report.sent for report in by_day.values() if report.sent]
     if since_ns is None:
         since_ns = min((start_ns for start_ns, _ in sent), default=END_NS)
@@ -49,7 +49,7 @@ def check_meter(
     return [by_day[day] for day in sorted(by_day)]
 
 
-def _bring_home(by_day: dict[date, Report], expected: Expected) -> None:
+def _to_own_days(by_day: dict[date, Report], expected: Expected) -> None:
     """Readings whose rows are of another day, by a wrong clock, are present in their own."""
     strays: dict[date, list[int]] = {}
     for report in by_day.values():
@@ -95,11 +95,11 @@ def _fate(instant_ns: int, expected: Expected, asked: Span, stops: Iterable[Span
 @lru_cache(maxsize=1000)
 def day_spans(day: date, time_zone: tzinfo | None) -> Sequence[Span]:
     """When it is this local day: 23, 24 or 25 hours, and hardly ever in more than one piece."""
-    noon = ((day - _1970).days * 24 + 12) * 3600 * SECOND_NS // SLOT_NS
-    reach = 28 * 3600 * SECOND_NS // SLOT_NS
-    slots = range(max(0, noon - reach), min(noon + reach, END_NS // SLOT_NS))
-    found = runs([slot for slot in slots if local_day(slot * SLOT_NS, time_zone) == day], 1)
-    return [(run.start * SLOT_NS, run.stop * SLOT_NS) for run in found]
+    noon = ((day - _1970).days * 24 + 12) * 3600 * SECOND_NS // HALF_MINUTE_NS
+    reach = 28 * 3600 * SECOND_NS // HALF_MINUTE_NS
+    slots = range(max(0, noon - reach), min(noon + reach, END_NS // HALF_MINUTE_NS))
+    found = runs([slot for slot in slots if local_day(slot * HALF_MINUTE_NS, time_zone) == day], 1)
+    return [(run.start * HALF_MINUTE_NS, run.stop * HALF_MINUTE_NS) for run in found]
 
 
 def _days(since_ns: int, until_ns: int, time_zone: tzinfo | None) -> Iterator[date]:

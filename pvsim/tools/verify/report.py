@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pvsim.dayfile import file_name
-from pvsim.instants import SECOND_NS
+from pvsim.instants import SECOND_NS, Span
 from pvsim.meter import progress
 from pvsim.texts import fixed_text
 
@@ -34,8 +34,6 @@ KINDS = (
 )
 ON_PURPOSE = ("missing", "wrong_value", "wrong_time", "out_of_order")  # by faults of the meter
 _KEPT, _SHOWN = 100, 5  # problems of a day
-
-Span = tuple[int, int]  # from the first instant up to and without the second, ns
 
 
 class Problem(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from operator import ne
 
-from pvsim.dayfile import SLOT_NS, local_day
+from pvsim.dayfile import HALF_MINUTE_NS, local_day
 from pvsim.instants import END_NS, SECOND_NS
 from pvsim.models.faults import Faulty
 from pvsim.row import HEADER, parse_row, sum_w, with_points
@@ -16,7 +16,7 @@ from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.gaps import runs
 from pvsim.tools.verify.report import Report, cut, moment
 
-Row = tuple[int, int, str, int]  # number of the line, time of the row, line, instant of the reading
+Numbered = tuple[int, int, str, int]  # number of the line, time of the row, line, instant of the reading
 
 
 def check_day(expected: Expected, day: date, contents: Iterable[tuple[str, str]]) -> Report:
@@ -34,7 +34,7 @@ def check_day(expected: Expected, day: date, contents: Iterable[tuple[str, str]]
 
 
 def _check_files(report: Report, expected: Expected, day: date, files: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Row by row; each is known by its instant."""
+    """Numbered by row; each is known by its instant."""
     found: dict[int, str] = {}
     for path, lines in files:
         rows = _check_rows(report, expected, path, lines)
@@ -66,9 +66,9 @@ def _rows(report: Report, path: str, text: str) -> list[str]:
     return lines[1:]
 
 
-def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[str]) -> list[Row]:
+def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[str]) -> list[Numbered]:
     """The rows of this meter; each is checked on its own."""
-    rows: list[Row] = []
+    rows: list[Numbered] = []
     for number, (time_ns, line) in enumerate(zip(_line_times(lines), lines, strict=True), 2):
         if time_ns is None:
             report.add(path, number, "malformed", f"{cut(line)} is no row")
@@ -94,7 +94,7 @@ def _check_rows(report: Report, expected: Expected, path: str, lines: Sequence[s
     return rows
 
 
-def _count_faults(report: Report, faults: Faulty, rows: Sequence[Row]) -> None:
+def _count_faults(report: Report, faults: Faulty, rows: Sequence[Numbered]) -> None:
     instants = [instant_ns for *_, instant_ns in rows]
     report.on_purpose["wrong_time"] += sum(time_ns != instant_ns for _, time_ns, _, instant_ns in rows)
     report.on_purpose["wrong_value"] += sum(map(ne, faults.power(instants), faults.true_power(instants)))
@@ -123,19 +123,19 @@ def _check_row(report: Report, path: str, number: int, line: str, wanted_line: s
     return True
 
 
-def _check_instants(report: Report, expected: Expected, path: str, rows: Sequence[Row]) -> None:
+def _check_instants(report: Report, expected: Expected, path: str, rows: Sequence[Numbered]) -> None:
     interval_ns = expected.interval_ns
     for number, time_ns, *_ in [row for row in rows if row[3] % interval_ns]:
         text = f"{moment(time_ns, expected.time_zone)} is no multiple of {fixed_text(interval_ns, 9)} s"
         report.add(path, number, "off_grid", text)
-    slots = {row[1] // SLOT_NS for row in rows}
-    foreign = {slot for slot in slots if local_day(slot * SLOT_NS, expected.time_zone) != report.day}
-    for number, time_ns, *_ in [row for row in rows if row[1] // SLOT_NS in foreign] if foreign else ():
+    slots = {row[1] // HALF_MINUTE_NS for row in rows}
+    foreign = {slot for slot in slots if local_day(slot * HALF_MINUTE_NS, expected.time_zone) != report.day}
+    for number, time_ns, *_ in [row for row in rows if row[1] // HALF_MINUTE_NS in foreign] if foreign else ():
         report.add(path, number, "wrong_day", f"{moment(time_ns, expected.time_zone)} is another day")
 
 
 def _check_sequence(
-    report: Report, expected: Expected, path: str, rows: Sequence[Row], elsewhere: Mapping[int, str]
+    report: Report, expected: Expected, path: str, rows: Sequence[Numbered], elsewhere: Mapping[int, str]
 ) -> dict[int, str]:
     """The rows of one file by the instant of their reading; what does not fit together is said."""
     here: dict[int, str] = {}
@@ -152,7 +152,7 @@ def _check_sequence(
     return here
 
 
-def _check_order(report: Report, faults: Faulty | None, path: str, rows: Sequence[Row]) -> None:
+def _check_order(report: Report, faults: Faulty | None, path: str, rows: Sequence[Numbered]) -> None:
     """Rows ascend in time, but for those that faults displace and those that follow one."""
     previous_ns = steady_ns = -1  # the time of the row before, and of the last one that is not displaced
     for number, time_ns, line, instant in rows:

@@ -25,7 +25,7 @@ class _Number(str):
     """A number as it was written."""
 
 
-class Line(NamedTuple):
+class LiveRow(NamedTuple):
     """A live copy: its values, as they were written."""
 
     meter_id: str
@@ -39,14 +39,14 @@ class Seen(NamedTuple):
     is_stale: bool
 
 
-def parse(body: bytes) -> Line | None:
+def parse(body: bytes) -> LiveRow | None:
     """The live copy in a message; None for anything else."""
     try:
         found = json.loads(body, parse_float=_Number, parse_int=_Number)
         meter_id, *values = (found[name] for name in COLUMNS)
         is_copy = type(meter_id) is str and all(isinstance(value, _Number) for value in values)
         if is_copy and all(map(_NUMBER.fullmatch, values)):
-            return Line(check_id(meter_id), values)
+            return LiveRow(check_id(meter_id), values)
     except (ValueError, KeyError, TypeError, RecursionError, IdError):
         pass
     return None
@@ -55,15 +55,15 @@ def parse(body: bytes) -> Line | None:
 class Board:
     """The meters that were seen, each with its newest row and the grid's power of its last ones."""
 
-    head = ("meter", "load W", "PV W", "grid W", "age s", "grid")
+    titles = ("meter", "load W", "PV W", "grid W", "age s", "grid")
 
     def __init__(self) -> None:
         self.ignored = 0  # messages that are no live copies
         self.rows = 0
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, LiveRow] = {}
         self._grids_w: dict[str, deque[float]] = {}
 
-    def add(self, line: Line) -> None:
+    def add(self, line: LiveRow) -> None:
         """One more row."""
         self.rows += 1
         self._lines[line.meter_id] = line

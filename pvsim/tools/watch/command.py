@@ -14,7 +14,7 @@ from pvsim.broker.subscription import Subscription
 from pvsim.errors import BrokerError
 from pvsim.ids import expand_ids
 from pvsim.pv.live import KEY
-from pvsim.tools.watch.board import COLUMNS, Board, Line, parse
+from pvsim.tools.watch.board import COLUMNS, Board, LiveRow, parse
 from pvsim.tools.watch.screen import screen
 
 _REDRAW_S, _RETRY_S, _SILENT_S = 0.5, 2.0, 5.0
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print(subscription: Subscription, form: Callable[[Line], str], most: int | None) -> None:
+def _print(subscription: Subscription, form: Callable[[LiveRow], str], most: int | None) -> None:
     """Lines, each batch at once; what else is to be said goes to stderr, once."""
     board, said, since_s = Board(), "", time.monotonic()
     if form is _csv:
@@ -89,7 +89,7 @@ def _show(subscription: Subscription, most: int | None) -> None:
                 view.draw(board, state)
 
 
-def _take(subscription: Subscription, board: Board, most: int | None) -> tuple[list[Line], str]:
+def _take(subscription: Subscription, board: Board, most: int | None) -> tuple[list[LiveRow], str]:
     """What has come, added to the board, and what is wrong; a connection that is lost is made again."""
     try:
         bodies = subscription.take(_REDRAW_S)
@@ -113,11 +113,11 @@ def _connect_again(subscription: Subscription, trouble: str) -> str:
     return trouble
 
 
-def _csv(line: Line) -> str:
+def _csv(line: LiveRow) -> str:
     return ",".join((line.meter_id, *line.values))
 
 
-def _json(line: Line) -> str:
+def _json(line: LiveRow) -> str:
     named = (f'"{name}": {value}' for name, value in zip(COLUMNS, (f'"{line.meter_id}"', *line.values), strict=True))
     return f"{{{', '.join(named)}}}"
 

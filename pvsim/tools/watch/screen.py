@@ -48,7 +48,7 @@ class Rich:
 
         rows, summary = board.table(time.time(), self._live.console.height)
         table = Table(box=None, pad_edge=False)
-        for at, name in enumerate(board.head):
+        for at, name in enumerate(board.titles):
             table.add_column(name, justify="right" if 0 < at < 5 else "left", no_wrap=True)
         for row in rows:
             table.add_row(*map(Text, row.cells), style="red" if row.is_stale else "")
@@ -64,7 +64,7 @@ class Plain:
     def draw(self, board: Board, state: str) -> None:
         size = shutil.get_terminal_size()
         rows, summary = board.table(time.time(), size.lines)
-        lines = [*layout(board.head, rows), "", *wrap(summary, size.columns - 1), *wrap(state, size.columns - 1)]
+        lines = [*layout(board.titles, rows), "", *wrap(summary, size.columns - 1), *wrap(state, size.columns - 1)]
         text = "".join(f"{line[: size.columns - 1]}{_REST_OF_LINE}\n" for line in lines[: size.lines - 1])
         sys.stdout.write(f"{_TOP}{text}{_REST_OF_SCREEN}")
         sys.stdout.flush()

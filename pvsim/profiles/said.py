@@ -123,9 +123,9 @@ def unit(name: str, value_at: int, unit_at: int | None, row: Line, wishes: Wishe
 def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: units.Counted, wishes: Wishes) -> None:
     """A line above the header that tells units, as in `Unit;kWh`, has to tell the one of the column."""
     for number, line in enumerate(above, 1):
-        told = set() if wishes.unit else _units_in(line, delimiter, is_told=taken.is_told)
-        if told and taken.unit.name not in told:
-            said = min(told)
+        given = set() if wishes.unit else _units_in(line, delimiter, is_said=taken.is_said)
+        if given and taken.unit.name not in given:
+            said = min(given)
             raise BadProfile(
                 f"line {number} says {said}, and {wanted} is taken as {taken.unit.name}; give unit = {said} or unit ="
                 f" {taken.unit.name}."
@@ -134,7 +134,7 @@ def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: uni
 
 def check_hints(places: Sequence[int], row: Line, taken: units.Counted) -> None:
     """BadProfile where nobody tells a unit, and the name of the meter or quantity says another one than W."""
-    for at in places if not taken.is_told else ():
+    for at in places if not taken.is_said else ():
         cell = row.cells[at] if at < len(row.cells) else ""
         if units.hint(cell) not in ("", taken.unit.name):
             raise BadProfile(
@@ -155,13 +155,13 @@ def check_factors(above: Sequence[str], names: Sequence[str], row: Line) -> None
             )
 
 
-def _units_in(line: str, delimiter: str, *, is_told: bool) -> set[str]:
+def _units_in(line: str, delimiter: str, *, is_said: bool) -> set[str]:
     """The units that a line tells; where the column itself has told one, only if the line says `unit`."""
     match = _UNIT_LINE.search(line)
-    told = units.in_cell(match[1]) if match else None
-    if told:
-        return {told}
-    if is_told:
+    given = units.in_cell(match[1]) if match else None
+    if given:
+        return {given}
+    if is_said:
         return set()
     cells = [cell.strip('# "') for cell in line.split(delimiter)]
     found = {units.in_cell(cell) for cell in cells}
