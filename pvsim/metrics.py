@@ -119,7 +119,7 @@ class MetricsFile:
         return cls(Path(text).absolute())
 
     def write(self, figures: Figures) -> None:
-        """Replace what it says. What goes wrong with it is said, and is nobody else's trouble."""
+        """Replace what it says; what goes wrong is logged, and holds nobody up."""
         part = self.path.with_name(f".{self.path.name}.part")
         try:
             with part.open("w", encoding="utf-8") as stream:
@@ -132,7 +132,7 @@ class MetricsFile:
             self._say("")
 
     def remove(self) -> None:
-        """The service has ended: what it said last is not to pass for what is so."""
+        """The service has ended: its last figures are not to look like today's."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 

@@ -61,7 +61,7 @@ packages_of() {
     echo python3-pika python3-daemon python3-sdnotify python3-systemd
     echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-hypothesis
     case $1 in
-        unit) echo python3-venv python3-matplotlib python3-pandas python3-rich ;;
+        unit) echo python3-venv python3-matplotlib python3-pandas ;;
         models) echo python3-venv ;;
         broker)
             echo rabbitmq-server amqp-tools faketime iproute2 python3-cryptography strace

@@ -187,7 +187,7 @@ class Admission:
         self._logged_s = now_s
         if len(news) > MOST_LOGGED:
             self._logged |= set(news)
-            log.warning("%d more queues do not answer, or take no messages, %s for one.", len(news), news[0])
+            log.warning("%d more queues do not answer, or take no messages; one of them is %s.", len(news), news[0])
         else:
             self._logged.add(news[0])
             log.warning("The queue %s does not answer, or takes no messages; %s.", news[0], self.mend(news[0]))

@@ -71,8 +71,8 @@ def _profile(path: Path, wishes: Wishes, progress: Progress) -> Profile:
     except UnicodeDecodeError:
         raise ConfigError(f"{source} is neither UTF-8 nor UTF-16; save the file as UTF-8.") from None
     except BadProfile as error:
-        comma = "" if str(error).startswith(("has", "is ", "goes")) else ","
-        raise ConfigError(f"{source}{comma} {printable(str(error))}") from None
+        text = printable(str(error))
+        raise ConfigError(f"{source}, {text}" if text.startswith("line ") else f"{source} {text}") from None
     for note in _notes(profile, wishes):
         log.warning("%s: %s.", source, note)
     return profile

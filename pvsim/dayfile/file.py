@@ -221,7 +221,7 @@ class DayFile:
             self.close()
         except OSError as cut_error:
             self._uncut = True  # the file stays open, and locked
-            log.error("%s Tried again before the next row.", sentence("cut back", self.path, cut_error))
+            log.error("%s This is tried again before the next row.", sentence("cut back", self.path, cut_error))
         raise DayFileError(sentence("write", self.path, error)) from None
 
     def _cut_back(self) -> None:

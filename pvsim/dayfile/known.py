@@ -5,7 +5,8 @@ the attribute was set, and where its stretches begin (see contents.py). It count
 file since: the size and the time of the last write have to be those, and the inode must not have changed after the
 attribute was set (ctime, which nobody can set back). So a file that was edited in place, cut, extended, moved, copied
 or given other rights is read as a whole, once. That holds on file systems whose times are known to be those of the
-kernel here. All that it can do is save time: a file system without attributes, or one that is full, has none.
+kernel here. It saves time and nothing else: where there are no attributes, or no room for them, each file is
+read as a whole.
 """
 
 from __future__ import annotations

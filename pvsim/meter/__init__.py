@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         "--speed",
         type=parse_speed,
         metavar="FACTOR",
-        help="run the clock so many times as fast, from --from on, or from now",
+        help="run the clock FACTOR times as fast, from --from or from now on",
     )
     parser.add_argument(
         "--state-dir",
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "--timeout",
         type=parse_timeout,
         metavar="SECONDS",
-        help="give up after so long without a broker, with exit status 1 (default: never)",
+        help="give up after so many seconds without a broker, with exit status 1 (default: never)",
     )
     runtime.add_options(parser)
     return parser

@@ -17,7 +17,7 @@ class MeterFigures(Figures):
         self.confirmed = Counter("pvsim_readings_confirmed_total", "Readings that the broker has confirmed.")
         self.refused = Counter("pvsim_messages_refused_total", "Messages that the broker has refused: a queue is full.")
         self.published_bytes = Counter("pvsim_published_bytes_total", "Bytes of the messages that were published.")
-        self.behind = Gauge("pvsim_meters_behind", "Meters with readings that should be confirmed for a second.")
+        self.behind = Gauge("pvsim_meters_behind", "Meters with unconfirmed readings that were due a second ago.")
 
     def update(self, fleet: Fleet, broker: Broker, is_ahead: bool) -> None:
         """As it is now; `is_ahead`: the clock was, and the fleet waits until it is not."""

@@ -1,11 +1,11 @@
 """A fleet of meters: what each has to send next. Without clock, broker or files: those are given.
 
-A meter has at most one message on its way, and a fleet some hundred. What has become due until it is a meter's turn
-goes together into its next message: a reading at a time when all is well, many when the meter is behind, or the broker
-busy. So readings keep their order, nothing has to be stored, what is unconfirmed is bounded, and a broker that cannot
-keep up gets fewer messages; one that just can gets half as many, before rows are late. History is no case of its own:
-a meter that is asked for the past is one that is behind. A meter with faults may make several messages of what is due,
-or none; they go one by one, and count as delivered when the last is.
+A meter has at most one message on its way, and a fleet at most 200. When it is a meter's turn, all of its readings that
+are due go into one message: one reading when all is well, many when the meter is behind or the broker is busy. So
+readings keep their order, nothing is stored, and what is unconfirmed is bounded. A broker that cannot keep up gets
+fewer messages; one that barely keeps up gets half as many, before rows come late (see pacing.py). History is no special
+case: a meter that is asked for the past is a meter that is behind. Faults may make several messages of what is due, or
+none. They are sent one by one, and all is delivered when the last is confirmed.
 """
 
 from __future__ import annotations
@@ -42,32 +42,17 @@ TOO_LARGE_MESSAGE = (
 
 
 class Link(Protocol):
-    """What a fleet needs of the broker."""
+    """What a fleet needs of the broker; see Broker, which has all of it."""
 
     @property
-    def can_publish(self) -> bool:
-        """Whether a message would go out now."""
-
-    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None:
-        """Ask whether a queue exists."""
-
-    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None:
-        """Make sure that a queue exists."""
-
-    def works(self, queue: str) -> bool:
-        """Whether a queue has answered on this connection, so that messages can be sent as fast as they come."""
-
-    def prove(self, queue: str, ready: Callable[[], None]) -> None:
-        """Call `ready` when it is the turn of one that has not: a message may be published then."""
-
-    def asks(self, queue: str) -> bool:
-        """Whether the message of this turn tells whose the queue is: it is taken by another one than ours alone."""
-
-    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None:
-        """Publish, and tell `done` how it ended."""
-
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call after a while, if this connection still stands then."""
+    def can_publish(self) -> bool: ...
+    def look(self, queue: str, done: Callable[[Queue | None], None]) -> None: ...
+    def declare(self, queue: str, args: dict[str, Any], done: Callable[[Queue], None]) -> None: ...
+    def works(self, queue: str) -> bool: ...
+    def prove(self, queue: str, ready: Callable[[], None]) -> None: ...
+    def asks(self, queue: str) -> bool: ...
+    def publish(self, queue: str, body: bytes, content_type: str, done: Callable[[str], None]) -> None: ...
+    def later(self, delay_s: float, call: Callable[[], None]) -> None: ...
 
 
 class Outgoing(NamedTuple):
@@ -115,8 +100,8 @@ class Meter:
 class Fleet:
     """The meters of one process, and what each has to send next.
 
-    It is long because all that decides about the next message of a meter stands in it: due, admitted, sent, refused,
-    and behind. To read that in one place is worth more than a shorter class.
+    It is long because it holds all that decides on the next message of a meter: due, admitted, sent, refused, behind.
+    To read that in one place is worth more than a shorter class.
     """
 
     def __init__(

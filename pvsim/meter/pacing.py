@@ -1,8 +1,8 @@
 """How many readings share a message, and which messages a meter makes of what is due.
 
-A fleet that takes most of an interval to send what has become due is near what the broker can take: when that has
-something else to do, as for a minute whenever its log is full, rows would be late. So meters then take turns, two
-readings a message, which costs the broker half. Few meters never wait for each other.
+A fleet that needs most of an interval to send what is due is near the limit of its broker. Rows would come late as soon
+as the broker has something else to do, which it has for a minute whenever its log is full. So such a fleet sends pairs:
+each meter sends two readings in every second interval, which halves the work of the broker. A small fleet never does.
 """
 
 from __future__ import annotations

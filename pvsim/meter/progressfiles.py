@@ -100,7 +100,7 @@ class ProgressFile:
             try:
                 saved = self._read(path)
             except ProgressError as error:
-                log.warning("%s Without it for now.", error)
+                log.warning("%s It is left out for now.", error)
                 continue
             if _is_of(saved, path, self._history) and not meter_ids.isdisjoint(saved.tracks):
                 yield path, saved.tracks

@@ -38,12 +38,15 @@ class Readers:
     @property
     def missing(self) -> str:
         """Whose queues nobody consumes, as a sentence; or nothing."""
+        return f"nobody {what}" if (what := self._unread()) else ""
+
+    def _unread(self) -> str:
         ids = [meter_id for meter_id in self._meter_ids if self._misses[meter_id] >= self._enough]
         if not ids:
             return ""
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         them = "them" if len(ids) > 1 else "it"
-        return f"nobody consumes {', '.join(ids[:3])}{more}: start pvsim-pv for {them}"
+        return f"consumes {', '.join(ids[:3])}{more}: start pvsim-pv for {them}"
 
     def look(self) -> None:
         """To be called every few seconds: say what the looks before have found, and look again."""
@@ -66,8 +69,8 @@ class Readers:
 
     def tell(self) -> None:
         """Log it again: the history is over."""
-        if self.missing:
-            log.warning("N%s.", self.missing[1:])
+        if what := self._unread():
+            log.warning("Nobody %s.", what)
 
     def _on_looked(self, meter_id: str, queue: Queue | None) -> None:
         self._asked -= 1

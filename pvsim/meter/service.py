@@ -143,7 +143,7 @@ class Service(Owner):
         if is_ahead and before_ns is None:
             log.warning("It %s.", self._why_it_waits())
         elif before_ns is not None and not is_ahead:
-            log.info("It goes on: the clock says when its next readings are due.")
+            log.info("It goes on: the clock has reached its next readings.")
 
     def _why_it_waits(self) -> str:
         assert self._goes_on_ns is not None

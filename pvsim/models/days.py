@@ -9,7 +9,7 @@ YEAR_DAYS = 365.2425
 DAY_S = 86400
 WORKDAY, SATURDAY, SUNDAY = range(3)
 
-# Counted from the end of the year, since 29 February lies before all but New Year.
+# Days to the end of the year: 29 February lies before all of these, and does not move them.
 _MARCH, _MAY, _UNITY, _DECEMBER_24, _DECEMBER_31 = 306, 245, 90, 8, 1
 _CHRISTMAS = (7, 6)
 _FROM_EASTER = (-2, 1, 39, 50)  # Good Friday, Easter Monday, Ascension, Whit Monday

@@ -99,12 +99,12 @@ class Pair:
 
     def __init__(self, node: Callable[[int], float]) -> None:
         self._node = node
-        self.at = -1
+        self.at: int | None = None
         self.low = self.rise = self._high = 0.0
 
     def move(self, at: int) -> None:
-        """Have another one at `low`, from 0 on."""
-        self.low = self._high if at == self.at + 1 and at else self._node(at)
+        """Have another node at `low`."""
+        self.low = self._high if self.at is not None and at == self.at + 1 else self._node(at)
         self.at, self._high = at, self._node(at + 1)
         self.rise = self._high - self.low
 

@@ -202,4 +202,4 @@ KEYS = (
     "file", "column", "unit", "time_column", "file_timezone", "time_format", "missing", "where", "interpolation",
     "loop", "shift_ns", "scale_parts", "spread_ns",
 )  # fmt: skip
-"""Of a replay; whoever reads the file gives the profile in it, and its clock, instead of those up to `where`."""
+"""The keys of a replay. Whoever reads the file replaces those up to `where` by the profile in it, and its clock."""

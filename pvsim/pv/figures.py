@@ -25,7 +25,7 @@ class PvFigures(Figures):
         self.rows = Counter("pvsim_rows_written_total", "Rows that were written and are durable.")
         self.set_aside = Counter("pvsim_messages_set_aside_total", "Messages that are no reading.")
         self.received_bytes = Counter("pvsim_received_bytes_total", "Bytes of the messages that were received.")
-        self.last_reading = Gauge("pvsim_last_reading_timestamp_seconds", "The instant of the newest row of those.")
+        self.last_reading = Gauge("pvsim_last_reading_timestamp_seconds", "The instant of the newest durable reading.")
         self.last_commit = Gauge("pvsim_last_commit_timestamp_seconds", "When rows were made durable last.")
         self.live_copies = Counter("pvsim_live_copies_total", "Live copies that were sent.")
         self.commits = Histogram("pvsim_commit_duration_seconds", "How long writing rows and syncing took.", _BOUNDS_S)

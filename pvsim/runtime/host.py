@@ -16,7 +16,7 @@ from typing import Any
 from pvsim.foreign import printable
 from pvsim.metrics import MetricsFile
 
-OTHER_FILES = 64  # that a service has open besides those that it asks for
+OTHER_FILES = 64  # that a service has open, besides day files
 _SLOW_START_S = 3  # after which a start says how far it is
 _SAID_EVERY_S = 10
 _EXTENSION_S = 60  # for which systemd goes on waiting from then
@@ -106,7 +106,7 @@ class Host:
             self._notify(f"STATUS={text}")
 
     def alive(self) -> None:
-        """To be called by the working loop as it pleases; feeds the watchdog every quarter of its period."""
+        """The loop works. It may say so as often as it likes: the watchdog is fed every quarter of its period."""
         if self._alive_every_s and time.monotonic() >= self._next_alive_s:
             self._next_alive_s = time.monotonic() + self._alive_every_s
             self._notify("WATCHDOG=1")
@@ -133,7 +133,7 @@ class Host:
         sys.exit(answer[0])
 
     def tell_terminal(self, status: int, text: str = "") -> None:
-        """How starting went, to who waits in the terminal; the first word counts."""
+        """Say to whoever waits in the terminal how starting went; only the first call counts."""
         if self.terminal is not None:
             os.write(self.terminal, bytes([status]) + text.encode(errors="replace"))
             os.close(self.terminal)

@@ -259,7 +259,7 @@ def _known(product: str, nb_nodes: int, nb_meters: int) -> Iterator[str]:
         )
     if version >= (4, 3) and nb_nodes > 1:
         yield (
-            "RabbitMQ 4.3 keeps the consumer of a node that has failed for 60 s before another takes over;"
+            "RabbitMQ 4.3 waits for 60 s before another consumer takes over from one whose node has failed;"
             " consumer_disconnected_timeout in rabbitmq.conf makes it less, see pvsim-cluster(7)"
         )
 

@@ -15,11 +15,11 @@ from pvsim.errors import PvsimError
 
 Result = TypeVar("Result")
 
-_work: list[Callable[[], object]] = []  # forked processes have it, too: what is to be called need not be sent
+_work: list[Callable[[], object]] = []  # forked processes inherit it, so that no call has to be sent to them
 
 
 def in_order(calls: Sequence[Callable[[], Result]], workers: int) -> Iterator[Result]:
-    """What each of the calls returns, computed by so many processes; an error of one is raised when it is its turn."""
+    """What the calls return, in their order, computed by so many processes; an error of one is raised in its place."""
     if workers < 2 or len(calls) < 2:
         yield from (call() for call in calls)
         return
@@ -37,7 +37,7 @@ def in_order(calls: Sequence[Callable[[], Result]], workers: int) -> Iterator[Re
 
 
 def _begin(parent: int) -> None:
-    """Ctrl-C is the parent's business, and whoever has lost it ends."""
+    """The parent handles Ctrl-C; a worker that has lost its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(AttributeError, OSError):
         from ctypes import CDLL

@@ -200,3 +200,13 @@ def test_heat_costs_power() -> None:
     noons = range(NEW_YEAR_S + 160 * DAY_S + 11 * 3600, NEW_YEAR_S + 200 * DAY_S, DAY_S)
     cold, warm = (kilowatt_hours(noons, temperature=each, temperature_swing=0) for each in (10, 20))
     assert warm / cold == pytest.approx(0.96, abs=0.01)
+
+
+@pytest.mark.parametrize("first", [-1, 0, 1])
+def test_a_layer_may_be_asked_for_any_index_first(first: int) -> None:
+    """Where the sun rises late, indices of 1970 are negative."""
+    indices = [*range(-8, 9)]
+    wanted = list(map(clouds.layer(3, 1, 5e6, 4, 1.0), indices))
+    layer = clouds.layer(3, 1, 5e6, 4, 1.0)
+    assert layer(4 * first) == wanted[indices.index(4 * first)]
+    assert list(map(layer, indices)) == wanted

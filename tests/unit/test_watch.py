@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.pv.live import body
+from pvsim.tools.watch import screen
 from pvsim.tools.watch.board import Board, LiveRow, parse, spark
 from pvsim.tools.watch.screen import layout
 
@@ -101,3 +102,18 @@ def test_columns_are_aligned() -> None:
     text = layout(board.titles, board.table(NOW_S, 50)[0])
     assert text[0].startswith("meter    load W   PV W  grid W  age s  grid")
     assert text[2].startswith("Meter_0       4  3,546")
+
+
+def test_a_board_fits_into_its_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No line is longer, none is below the last one, and a row that is old is red."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "12")
+    board = Board()
+    for number in range(30):
+        board.add(line(f"Meter_{number}"))
+    screen.draw(board, "connected to a broker with a name that is longer than a line has room for")
+    drawn = capsys.readouterr().out
+    plain = re.sub(r"\x1b\[\d*[A-Za-z]", "", drawn)
+    assert drawn.count("\x1b[31mMeter_") == 6
+    assert plain.count("\n") == 11
+    assert max(map(len, plain.split("\n"))) < 40

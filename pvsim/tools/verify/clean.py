@@ -1,8 +1,8 @@
-"""Files in which all is well, which is nearly every one: told without looking at rows one by one.
+"""Files in which all is well, as in nearly every one: found out without a look at each row.
 
 Between two gaps, the times of rows are an arithmetic progression. Where the times at the ends of a stretch of lines say
-so, the lines that it should be are computed as a block, and compared as a whole. Whatever is not equal, to the byte,
-is no business of this file: then each row is looked at (rows.py), which has the last word.
+so, the lines that it should be are computed as a block, and compared as a whole. Where
+a byte differs, this file gives up, and rows.py looks at each row.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from pvsim.broker.subscription import Subscription
 from pvsim.errors import BrokerError
 from pvsim.ids import expand_ids
 from pvsim.pv.live import KEY
+from pvsim.tools.watch import screen
 from pvsim.tools.watch.board import COLUMNS, Board, LiveRow, parse
-from pvsim.tools.watch.screen import screen
 
 _REDRAW_S, _RETRY_S, _SILENT_S = 0.5, 2.0, 5.0
 _NOTHING = "No row for {:.0f} s. Is a PV service of these meters running, with live = yes in its simulation.ini?"
@@ -77,16 +77,15 @@ def _print(subscription: Subscription, form: Callable[[LiveRow], str], most: int
 def _show(subscription: Subscription, most: int | None) -> None:
     """A table, drawn anew now and then."""
     board, since_s, drawn_s = Board(), time.monotonic(), 0.0
-    with screen() as view:
-        while most is None or board.rows < most:
-            lines, trouble = _take(subscription, board, most)
-            now_s = time.monotonic()
-            since_s = now_s if lines else since_s
-            if trouble or now_s - drawn_s >= _REDRAW_S:
-                drawn_s = now_s
-                silent_s = now_s - since_s
-                state = trouble or (_NOTHING.format(silent_s) if silent_s > _SILENT_S else f"{subscription.address}")
-                view.draw(board, state)
+    screen.clear()
+    while most is None or board.rows < most:
+        rows, trouble = _take(subscription, board, most)
+        now_s = time.monotonic()
+        since_s = now_s if rows else since_s
+        if trouble or now_s - drawn_s >= _REDRAW_S:
+            drawn_s, silent_s = now_s, now_s - since_s
+            state = trouble or (_NOTHING.format(silent_s) if silent_s > _SILENT_S else f"{subscription.address}")
+            screen.draw(board, state)
 
 
 def _take(subscription: Subscription, board: Board, most: int | None) -> tuple[list[LiveRow], str]:
