@@ -15,21 +15,9 @@ from pvsim.broker.pika_private import undecoded
 
 MOST_CHARACTERS = 60_000  # they share a frame with the rest of our headers, and the usual one takes twice as many
 _NAMES = (
-    "content_type",
-    "content_encoding",
-    "headers",
-    "delivery_mode",
-    "priority",
-    "correlation_id",
-    "reply_to",
-    "expiration",
-    "message_id",
-    "timestamp",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
+    "content_type", "content_encoding", "headers", "delivery_mode", "priority", "correlation_id", "reply_to",
+    "expiration", "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id",
+)  # fmt: skip
 
 
 def properties_text(properties: Any) -> str:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika
 import pika.exceptions as errors
@@ -51,14 +51,11 @@ class Lane:
         self.is_returned = False
 
 
-class Probe:
+class Probe(NamedTuple):
     """A queue that is to be consumed for a moment, on a channel that is closed then."""
 
-    __slots__ = ("done", "queue")
-
-    def __init__(self, queue: str, done: Callable[[str], None]) -> None:
-        self.queue = queue
-        self.done = done
+    queue: str
+    done: Callable[[str], None]
 
 
 class Side:

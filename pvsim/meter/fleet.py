@@ -70,18 +70,9 @@ class Meter:
     """
 
     __slots__ = (
-        "backlog_ns",
-        "batch",
-        "failures",
-        "instants",
-        "interval_ns",
-        "is_busy",
-        "linger",
-        "messages",
-        "meter_id",
-        "track",
-        "unsent",
-    )
+        "backlog_ns", "batch", "failures", "instants", "interval_ns", "is_busy", "linger", "messages", "meter_id",
+        "track", "unsent",
+    )  # fmt: skip
 
     def __init__(self, meter_id: str, settings: MeterSettings, power: PowerModel, track: Track) -> None:
         self.meter_id = meter_id

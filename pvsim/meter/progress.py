@@ -46,16 +46,9 @@ class Track:
     """
 
     __slots__ = (
-        "confirmed_ns",
-        "declared_ns",
-        "floor_ns",
-        "gaps",
-        "made_with",
-        "marks_ns",
-        "sent_ns",
-        "settled_ns",
+        "confirmed_ns", "declared_ns", "floor_ns", "gaps", "made_with", "marks_ns", "sent_ns", "settled_ns",
         "stopped_ns",
-    )
+    )  # fmt: skip
 
     def __init__(self, now_ns: int, made_with: str | None = None) -> None:
         self.confirmed_ns = self.settled_ns = self.declared_ns = self.sent_ns = now_ns

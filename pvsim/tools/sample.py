@@ -6,6 +6,7 @@ The rows are those that a day file would have, so what is seen here is what the 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -73,9 +74,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(HEADER)
         for meter in meters:
-            for instants in _chunks(meter, span):
-                if lines := _lines(meter, instants):
-                    print("\n".join(lines))
+            sys.stdout.writelines(f"{row}\n" for row in _rows(meter, span))
     return 0
 
 
@@ -97,15 +96,13 @@ def _meter(simulation: config.Simulation, meter_id: str, interval_ns: int | None
     return expect(meter_id, meter, simulation.pv(meter_id), time_zone)
 
 
-def _lines(meter: Expected, slots: range) -> list[str]:
-    """The rows of what is sent at these instants."""
-    instants = meter.faults.sent(slots) if meter.faults else slots
-    return meter.lines([meter.time_ns(each) for each in instants], [""] * len(instants), instants)
-
-
-def _chunks(meter: Expected, span: tuple[int, int]) -> Iterator[range]:
-    instants = meter.grid(*span)
-    return (instants[start : start + _CHUNK] for start in range(0, len(instants), _CHUNK))
+def _rows(meter: Expected, span: tuple[int, int]) -> Iterator[str]:
+    """The rows of what is sent in a span, some thousands computed at a time."""
+    slots = meter.grid(*span)
+    for start in range(0, len(slots), _CHUNK):
+        some = slots[start : start + _CHUNK]
+        instants = meter.faults.sent(some) if meter.faults else some
+        yield from meter.lines([meter.time_ns(each) for each in instants], [""] * len(instants), instants)
 
 
 def figure(meters: list[Expected], span: tuple[int, int]) -> Any:
