@@ -7,14 +7,16 @@ so a row in it can be read in two ways, unless the same file has rows in the hou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pvsim.instants import HOUR_NS, SECOND_NS
+from pvsim.profiles.bad import BadProfile
 
+_QUARTER_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
 # One for each night and hour in which the clocks of many people change.
 _ZONES = (
     "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "Australia/Sydney", "Pacific/Auckland",
@@ -54,3 +56,45 @@ def _within(zone: str, noon: datetime) -> Iterator[Change]:
             since = wall - datetime(1970, 1, 1)  # noqa: DTZ001
             is_forward = (first or timedelta()) < (second or timedelta())
             yield Change(since // timedelta(seconds=1) * SECOND_NS, is_forward, zone)
+
+
+class Zone:
+    """The wall clock of a time zone: local times in order become instants.
+
+    The hour that comes twice in autumn is taken in order: what would go back is in its second pass.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._zone = ZoneInfo(name)
+        self.steps_back: dict[int, int] = {}  # how far instants in a second pass are behind what comes before them
+        self._quarters: dict[int, tuple[int, int]] = {}  # offsets in the first pass and in the second
+
+    def instants(self, walls: Sequence[int], previous: int) -> list[int]:
+        """ns since the epoch; BadProfile for a time that the clock leaves out in spring."""
+        found, quarters = [], self._quarters
+        for wall in walls:
+            first, second = quarters.get(wall // _QUARTER_NS) or self._offsets(wall)
+            instant = wall - first
+            if first != second and instant <= previous:
+                instant = wall - second
+                if previous >= 0:
+                    self.steps_back[instant] = instant - previous
+            found.append(instant)
+            previous = instant
+        return found
+
+    def _offsets(self, wall: int) -> tuple[int, int]:
+        local = datetime(1970, 1, 1) + timedelta(microseconds=wall // 1000)  # noqa: DTZ001
+        first, second = (self._offset_ns(local.replace(fold=fold)) for fold in (0, 1))
+        if first < second:  # it would be later in the second pass: the clock leaves it out
+            raise BadProfile(
+                f"{local.isoformat(' ')} is no time in {self.name}, where clocks go forward then;"
+                " give the file_timezone that the file is in (UTC, or Etc/GMT-1 for UTC+1 all year)"
+            )
+        self._quarters[wall // _QUARTER_NS] = first, second
+        return first, second
+
+    def _offset_ns(self, local: datetime) -> int:
+        offset = local.replace(tzinfo=self._zone).utcoffset()
+        return round(offset.total_seconds()) * SECOND_NS if offset else 0

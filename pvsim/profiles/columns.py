@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pvsim.profiles import meters, times, units
+from pvsim.profiles import looks, meters, times, units
 from pvsim.profiles.bad import BadProfile, listed
 from pvsim.profiles.csvlines import Line
 from pvsim.profiles.wishes import Wishes
@@ -48,8 +48,8 @@ def moments(names: Sequence[str], cells: Sequence[str], wishes: Wishes) -> list[
     return [
         at
         for at, cell in enumerate(cells[: len(names)])
-        if times.is_moment(cell, wishes.time_format)
-        or (names[at].lower() in times.NAMES and times.is_number(cell) and wishes.time_format in ("", "%s"))
+        if looks.is_moment(cell, wishes.time_format)
+        or (names[at].lower() in looks.NAMES and looks.is_number(cell) and wishes.time_format in ("", "%s"))
     ]
 
 
@@ -72,8 +72,8 @@ def times_at(line: int, names: list[str], row: Line, wishes: Wishes) -> tuple[in
     if wishes.time_column:
         return tuple(only(line, names, name) for name in wished(names, wishes._replace(where=None)))
     candidates = moments(names, row.cells, wishes)
-    full = [at for at in candidates if not times.is_day(row.cells[at])]
-    days = [at for at in candidates if times.is_day(row.cells[at])]
+    full = [at for at in candidates if not looks.is_day(row.cells[at])]
+    days = [at for at in candidates if looks.is_day(row.cells[at])]
     if len(full) == 1:
         return (full[0],)
     if "_time" in names and {names[at] for at in full} <= _INFLUX:
@@ -90,7 +90,7 @@ def times_at(line: int, names: list[str], row: Line, wishes: Wishes) -> tuple[in
 
 
 def _clocks(row: Line) -> list[int]:
-    return [at for at, cell in enumerate(row.cells) if times.is_time_of_day(cell)]
+    return [at for at, cell in enumerate(row.cells) if looks.is_time_of_day(cell)]
 
 
 def _check_day_alone(line: int, names: list[str], row: Line, day: int) -> None:
@@ -116,8 +116,8 @@ def _check_parts(line: int, names: list[str]) -> None:
 def _tell_of_unclear(names: list[str], row: Line, wishes: Wishes) -> None:
     """BadProfile for what looks like a time, or stands under a name for times."""
     clocks = _clocks(row)
-    unclear = [at for at, cell in enumerate(row.cells) if times.is_unclear(cell)]
-    by_name = [at for at, name in enumerate(names) if name.lower() in times.NAMES and at < len(row.cells)]
+    unclear = [at for at, cell in enumerate(row.cells) if looks.is_unclear(cell)]
+    by_name = [at for at, name in enumerate(names) if name.lower() in looks.NAMES and at < len(row.cells)]
     if len(unclear) == 1 and len(clocks) == 1 and not wishes.time_format:
         raise BadProfile(
             f"line {row.number}: {row.cells[unclear[0]]} may have the day or the month first; give time_column ="
@@ -152,7 +152,7 @@ def find(line: int, names: list[str], row: Line, times_at: tuple[int, ...], wish
 
 def _value_at(line: int, names: list[str], others: list[str], wishes: Wishes) -> int:
     wanted = wishes.column or ("P" if "P" in others else others[0] if len(others) == 1 else "")
-    if sum(map(times.is_time_of_day, others)) > 1 and (not wanted or times.is_time_of_day(wanted)):
+    if sum(map(looks.is_time_of_day, others)) > 1 and (not wanted or looks.is_time_of_day(wanted)):
         raise BadProfile(f"line {line} has a column for each time of day; write a line for each time.")
     if not wanted:
         what = "has several columns; name one of " + listed(others) if others else "has no column of powers; give one"

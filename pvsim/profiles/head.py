@@ -13,7 +13,7 @@ from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
 
-from pvsim.profiles import columns, csvlines, said, times, units
+from pvsim.profiles import columns, csvlines, looks, said, times, units
 from pvsim.profiles.bad import BadProfile, listed, shown
 from pvsim.profiles.columns import Columns
 from pvsim.profiles.csvlines import Line
@@ -88,7 +88,7 @@ class _Candidate:
     @property
     def looks_right(self) -> bool:
         """Whether there is a time below it, or a name for times in it."""
-        return bool(self.moments) or any(name.lower() in times.NAMES for name in self.names)
+        return bool(self.moments) or any(name.lower() in looks.NAMES for name in self.names)
 
 
 def find(first: Sequence[str], wishes: Wishes) -> Head:
@@ -142,7 +142,7 @@ def _is_below_data(above: Sequence[str], found: Head, wishes: Wishes) -> bool:
             cells = [cell.strip('" ') for cell in line.split(found.delimiter)]
         if csvlines.fits(cells, found.names) and all(at < len(cells) for at in found.at.times):
             text = " ".join(cells[at] for at in found.at.times)
-            if times.is_moment(text, wishes.time_format) or (times.is_number(text) and not found.times.is_naive):
+            if looks.is_moment(text, wishes.time_format) or (looks.is_number(text) and not found.times.is_naive):
                 return True
     return False
 
@@ -175,7 +175,7 @@ def _no_names(one: _Candidate) -> Failure:
 
 
 def _is_row(one: _Candidate) -> Failure | None:
-    if any(times.is_moment(name, one.wishes.time_format) or times.is_unclear(name) for name in one.names):
+    if any(looks.is_moment(name, one.wishes.time_format) or looks.is_unclear(name) for name in one.names):
         return _no_names(one)
     return None
 
@@ -240,8 +240,8 @@ def _head(one: _Candidate) -> Head | Failure:
 def _likely(one: _Candidate) -> Failure:
     """A line above what looks like a time, or a count, but is none."""
     for name, cell in zip(one.names, one.row.cells, strict=False):
-        if times.looks_like_one(cell) or times.is_count(name, cell):
-            text = times.refusal(cell, name)
+        if looks.like_one(cell) or looks.is_count(name, cell):
+            text = looks.refusal(cell, name)
             return Failure(Rank.LIKELY, one.line, f"line {one.row.number}: {text}")
     return Failure(Rank.NOTHING)
 
@@ -257,15 +257,15 @@ def _is_data(one: _Candidate, times_at: tuple[int, ...]) -> bool:
 
 def _check_rows(one: _Candidate, times_at: tuple[int, ...]) -> None:
     """A preamble may have a date in one line; data have a time in each. Below an empty line there may be notes."""
-    are_numbers = times.is_number(_text(one.row, times_at))
+    are_numbers = looks.is_number(_text(one.row, times_at))
     for count, row in enumerate(one.rows):
         text = _text(row, times_at)
-        looks_so = times.is_moment(text, one.wishes.time_format) or times.is_unclear(text)
+        looks_so = looks.is_moment(text, one.wishes.time_format) or looks.is_unclear(text)
         is_note = csvlines.is_foot(row.cells[0]) or (row.is_after_blank and count > 1)
-        if looks_so or is_note or (are_numbers and times.is_number(text)):
+        if looks_so or is_note or (are_numbers and looks.is_number(text)):
             continue
         if csvlines.fits(row.cells, one.names):
-            raise BadProfile(f"line {row.number}: {shown(text)} is no time; give one such as {times.RIGHT}.")
+            raise BadProfile(f"line {row.number}: {shown(text)} is no time; give one such as {looks.RIGHT}.")
 
 
 def _text(row: Line, times_at: tuple[int, ...]) -> str:

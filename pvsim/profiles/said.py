@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pvsim.profiles import units
 from pvsim.profiles.bad import BadProfile, shown
+from pvsim.profiles.clocks import Zone
 from pvsim.profiles.csvlines import Line
-from pvsim.profiles.times import Times, Zone
+from pvsim.profiles.times import Times
 from pvsim.profiles.wishes import Wishes
 
 UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools import main
-from pvsim.tools.check import FAILED, OK, _in_force, _known, _loss, _matches
+from pvsim.tools.check import _known
+from pvsim.tools.policies import FAILED, OK, _in_force, _loss, _matches
 
 GOOD_BROKER, GOOD_SIMULATION = "[broker]\nport = 1\n", "[meter]\nnb_meter = 3\nmodel = household\n"
 
