@@ -11,7 +11,7 @@ from functools import partial
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvsim.broker import CONFIRMED, REFUSED, REPLACED, UNMARKED, UNROUTABLE, Broker, Delivery, arguments
+from pvsim.broker import CONFIRMED, REFUSED, REPLACED, UNMARKED, UNROUTABLE, Broker, Delivery, Owner, arguments
 from pvsim.broker.ledger import Kind
 from pvsim.broker.marks import MARKS
 from pvsim.config import BrokerSettings
@@ -21,7 +21,7 @@ SETTINGS = BrokerSettings()
 A, B = "A", "B"  # queues; it is the first that things happen to
 
 
-class World:
+class World(Owner):
     """A broker with two queues that work, and somebody who publishes as a fleet does."""
 
     def __init__(self, rabbit: Rabbit) -> None:
