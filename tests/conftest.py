@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ REQUIRED = {
     "broker": ("mount", "networks", "trace", "ipv6"),
     "package": ("machines", "mirrors"),
 }
+
+
+def pytest_configure() -> None:
+    """Have SIGTERM end a run as Ctrl-C does: what its tests have started and made goes with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -117,9 +117,14 @@ unit() {
 broker() { run_pytest broker -n 4 --dist loadgroup "$@"; }
 
 # A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
-package() { run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"; }
+package() {
+    roots=$(mktemp -d /var/tmp/pvsim-roots-XXXXXXXX)
+    export PVSIM_TEST_ROOTS="$roots"
+    run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"
+}
 
-# One part in a process of its own, whose failure is noted, and ends neither this run nor the next part.
+# One part in a session of its own, whose failure is noted, and ends neither this run nor the next part. It runs in the
+# background, for a shell hears no signal while it waits for what runs in front.
 run_part() {
     rm -f "$reports/$1".*
     began=$(date +%s)
@@ -127,8 +132,9 @@ run_part() {
     if [ "$1" = package ] && ! is_root; then
         leave_out package 'the package part, which boots machines: needs root'
     else
-        # shellcheck disable=SC2086 # nothing, or a command with its options
-        PVSIM_PART=yes ${apart-} sh tests/run.sh "$@" || status=$?
+        PVSIM_PART="$temporary/$1.pid" setsid --wait sh tests/run.sh "$@" &
+        wait $! || status=$?
+        rm -f "$temporary/$1.pid"
     fi
     echo "$status $(($(date +%s) - began))" >"$reports/$1.status"
 }
@@ -149,9 +155,14 @@ models() {
 }
 
 leave() {
-    [ -z "$beside" ] || kill -- "-$(cat "$reports/package.pid")" # a session of its own, which hears no Ctrl-C
+    trap '' INT TERM
+    for session in "$temporary"/*.pid; do
+        [ ! -e "$session" ] || kill -- "-$(cat "$session")" 2>/dev/null || :
+    done
+    trap - INT TERM
+    wait # each ends its machines and brokers, and removes what it has made
     start_services_again
-    rm -rf "$temporary"
+    rm -rf "$temporary" ${roots:+"$roots"}
     # Run with sudo in somebody's checkout, .venv is theirs.
     ! is_root || [ ! -d .venv ] || chown -R --reference=tests .venv 2>/dev/null || :
 }
@@ -164,7 +175,7 @@ export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode" RUFF_CACHE_DIR="$PWD/.venv/ruff
 export HYPOTHESIS_STORAGE_DIRECTORY="$PWD/.venv/hypothesis"
 reports=.venv/report
 policy=
-beside=
+roots=
 temporary=$(mktemp -d)
 trap leave EXIT
 trap 'exit 130' INT TERM
@@ -178,8 +189,8 @@ esac
 [ $# = 0 ] || shift
 
 if [ -n "${PVSIM_PART-}" ]; then
+    echo $$ >"$PVSIM_PART"
     unset PVSIM_PART
-    echo $$ >"$reports/$parts.pid"
     "$parts" "$@"
     exit
 fi
@@ -203,11 +214,9 @@ case $parts in
     *broker*package*)
         run_part unit "$@"
         say 'tests/package runs beside tests/broker'
-        apart='setsid --wait' run_part package "$@" >"$reports/beside.log" 2>&1 &
-        beside=yes
+        run_part package "$@" >"$reports/beside.log" 2>&1 &
         run_part broker "$@"
         wait
-        beside=
         cat "$reports/beside.log"
         ;;
     *) run_part "$parts" "$@" ;;

@@ -51,7 +51,7 @@ class Cluster:
                 node.start()
                 if peer:
                     for command in ["stop_app"], ["join_cluster", peer.name], ["start_app"]:
-                        node.ctl(*command)
+                        shell.ctl(node, *command)
                 self.nodes.append(node)
             self._stack = stack.pop_all()
         return self
@@ -67,14 +67,14 @@ class Cluster:
     def leaders(self) -> Counter[str]:
         """How many queues each node leads, by the name of the node."""
         node = next(node for node in self.nodes if node.is_running)
-        lines = node.ctl("list_queues", "--no-table-headers", "leader").splitlines()
+        lines = shell.ctl(node, "list_queues", "--no-table-headers", "leader").splitlines()
         return Counter(line.strip() for line in lines if "@" in line)
 
     def describe(self, queue: str) -> str:
         """What the nodes know of a queue."""
         running = [node for node in self.nodes if node.is_running]
         names = ["name", "state", "leader", "online", "members", "messages", "consumers"]
-        lines = [line for node in running for line in node.ctl("list_queues", *names).splitlines()]
+        lines = [line for node in running for line in shell.ctl(node, "list_queues", *names).splitlines()]
         return "\n".join(line for line in lines if line.startswith((f"{queue}\t", "name\t"))) + "\n"
 
     def busiest(self) -> Node:

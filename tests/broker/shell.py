@@ -1,18 +1,24 @@
-"""Questions to a running node that `rabbitmqctl` takes a second for, answered at once, and exactly.
+"""Questions and commands to a running node that `rabbitmqctl` takes a second for, answered at once, and exactly.
 
 `rabbitmqctl` starts an Erlang VM each time, and its `list_queues` may be five seconds old. Here one VM a node, beside
-the server, evaluates what it is given inside the server; it ends when we do.
+the server, evaluates what it is given inside the server, and runs the commands of `rabbitmqctl`; it ends when we do.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import threading
+import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from pvsim.errors import PvsimError
+from pvsim.tools.nest import Nest
 from pvsim.tools.node import Node
 
 _LOOP = """
@@ -26,14 +32,31 @@ Answer = fun(Line) ->
         {badrpc, _} = Bad -> Bad
     end
 end,
+Print = fun (Error, _, _) when element(1, Error) =:= error -> io:format("~0p", [Error]), 1;
+            (Output, Command, Options) ->
+    Formatter = 'Elixir.RabbitMQ.CLI.Core.Config':get_formatter(Command, Options),
+    Printer = 'Elixir.RabbitMQ.CLI.Core.Config':get_printer(Command, Options),
+    Formatted = 'Elixir.RabbitMQ.CLI.Core.Output':format_output(Output, Formatter, Options),
+    'Elixir.RabbitMQ.CLI.Core.Output':print_output(Formatted, Printer, Options),
+    0
+end,
+Run = fun(Line) ->
+    {ok, _} = application:ensure_all_started(elixir),
+    application:load(rabbitmqctl),
+    {ok, Tokens, _} = erl_scan:string(Line),
+    {ok, Arguments} = erl_parse:parse_term(Tokens),
+    'Elixir.RabbitMQCtl':exec_command(Arguments, Print)
+end,
 Loop = fun Loop() ->
     case io:get_line("") of
         eof -> halt(0);
+        "ctl " ++ Arguments -> io:format("~n~s~0p~n", [os:getenv("PVSIM_END"), catch Run(Arguments)]), Loop();
         Line -> io:format("~0p~n", [catch Answer(Line)]), Loop()
     end
 end,
 Loop().
 """
+_END = "== end of the command: "
 _MESSAGES = """
 case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)) of
     {{ok, Queue}} ->
@@ -63,18 +86,28 @@ rabbit:start()
 """
 
 
+@cache
+def _commands(archive: Path) -> Nest:
+    """A directory with the compiled modules of `rabbitmqctl`, which is a zip archive behind a line of text."""
+    nest = Nest("pvsim-rabbitmqctl-")
+    zipfile.ZipFile(archive).extractall(nest.directory)
+    return nest
+
+
 class _Shell:
     """One Erlang VM that asks one node."""
 
     def __init__(self, node: Node) -> None:
         name = f"shell-{node.port}@{node.host}"
+        commands = _commands((node.directory / "home/escript/rabbitmqctl").resolve()).directory
         interface = f"{{{node.host.replace('.', ',')}}}"
-        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name]
+        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name, "-pa", str(commands)]
+        like = "-extra", "rabbitmqctl"  # which its modules look at
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [*node.before, *vm, "-kernel", "inet_dist_use_interface", interface, "-eval", _LOOP],
+            [*node.before, *vm, "-kernel", "inet_dist_use_interface", interface, "-eval", _LOOP, *like],
             cwd=node.directory,
-            env={**node.environment, "PVSIM_NODE": node.name},
+            env={**node.environment, "PVSIM_NODE": node.name, "PVSIM_END": _END},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -96,18 +129,46 @@ class _Shell:
             self._process.stdin.write(line)
             return self._process.stdout.readline().rstrip("\n")
 
+    def run(self, arguments: Sequence[str]) -> tuple[str, str]:
+        """What a command of `rabbitmqctl` prints, and its exit status."""
+        texts = ", ".join(f"<<{json.dumps(each, ensure_ascii=False)}/utf8>>" for each in arguments)
+        printed = ""
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._lock:
+            self._process.stdin.write(f"ctl [{texts}].\n")
+            for line in self._process.stdout:
+                if line.startswith(_END):
+                    return printed, line.removeprefix(_END).rstrip("\n")
+                printed += line
+        return printed, "none: the shell has ended"
+
 
 _shells: WeakKeyDictionary[Node, _Shell] = WeakKeyDictionary()
+_starting = threading.Lock()
+
+
+def _shell_of(node: Node) -> _Shell:
+    with _starting:
+        if node not in _shells:
+            _shells[node] = _Shell(node)
+        return _shells[node]
 
 
 def ask(node: Node, expression: str, timeout_s: int = 60) -> str:
     """What Erlang expressions, with commas between, come to in a node; PvsimError if it does not answer."""
-    if node not in _shells:
-        _shells[node] = _Shell(node)
-    answer = _shells[node].ask(expression, timeout_s)
+    answer = _shell_of(node).ask(expression, timeout_s)
     if not answer or answer.startswith(("{badrpc,", "{'EXIT',")):
         raise PvsimError(f"{node.name} does not answer {expression!r}: {answer}")
     return answer
+
+
+def ctl(node: Node, *arguments: str) -> str:
+    """What `rabbitmqctl` prints; PvsimError with its own words if it fails."""
+    printed, status = _shell_of(node).run([*arguments, "--quiet", "--longnames", "--node", node.name])
+    if status != "0":
+        raise PvsimError(f"rabbitmqctl {' '.join(arguments)} failed: {status}\n{printed}")
+    return printed
 
 
 def queues(node: Node) -> set[str]:

@@ -39,6 +39,7 @@ from pvsim.pv.setaside import SPARE
 from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.allowed import require
+from tests.broker import shell
 from tests.broker.client import connected
 from tests.broker.conftest import Service, Services, wait_until
 
@@ -49,7 +50,7 @@ SEED = int(os.environ.get("PVSIM_CHAOS_SEED") or secrets.randbelow(1_000_000))
 DISK = "disk"  # holds the progress and the day files
 PIDFD_GETFD = 438  # the system call's number on every architecture
 
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.long]
 
 Break = Callable[[], None]
 
@@ -137,7 +138,7 @@ class Chaos:
                 self.deleted.add(queue)
                 print(f"the admin deletes {queue}")
                 with suppress(PvsimError):
-                    self.node.ctl("delete_queue", queue)
+                    shell.ctl(self.node, "delete_queue", queue)
 
     def start(self, name: str) -> None:
         """Start `meter` or `pv`."""
@@ -262,7 +263,7 @@ class Chaos:
     def _tell_broker(self, arguments: Sequence[str]) -> None:
         for _ in range(100):
             with suppress(PvsimError):
-                self.node.ctl(*arguments)
+                shell.ctl(self.node, *arguments)
                 return
             time.sleep(0.5)
         raise AssertionError(f"rabbitmqctl {arguments} does not work")
@@ -335,7 +336,9 @@ def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     try:
         wait_until(is_caught_up, 120, "all meters to catch up")
     except AssertionError as error:
-        queues = own_node.ctl("list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state")
+        queues = shell.ctl(
+            own_node, "list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state"
+        )
         raise AssertionError(f"{sorted(late)} are late:\n{queues}\n{services.all_output()}") from error
     print(f"caught up {time.monotonic() - began:.1f} s after the last breakdown")
     check_rubbish(chaos)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import Service, Services
 
 
@@ -36,12 +37,12 @@ def test_policies_that_lose_readings_are_told(
     well = check(services, path)
     assert well.wait(60) == 0, well.output
     assert "ok      policies: none of them loses readings" in well.output
-    node.ctl(f"set_{kind}", "short", pattern, '{"message-ttl":1000}', "--apply-to", "queues")
+    shell.ctl(node, f"set_{kind}", "short", pattern, '{"message-ttl":1000}', "--apply-to", "queues")
     try:
         told = check(services, path)
         assert told.wait(60) == status, told.output
     finally:
-        node.ctl(f"clear_{kind}", "short")
+        shell.ctl(node, f"clear_{kind}", "short")
     whose = "the queue Meter_0" if status else "queues"
     line = f"{result:<7} policies: 'short' ({pattern}) makes {whose} drop readings that nobody has taken within 1 s"
     assert line in told.output
@@ -51,14 +52,14 @@ def test_policies_that_lose_readings_are_told(
 def test_a_policy_that_another_one_overrides_loses_nothing(node: Node, services: Services, tmp_path: Path) -> None:
     path = rabbitmqctl(node, tmp_path)
     (tmp_path / "broker.ini").write_text(f"[broker]\nhost = {node.host}\nport = {node.port}\n")
-    node.ctl("set_policy", "short", "", '{"message-ttl":1000}', "--apply-to", "queues")
-    node.ctl("set_policy", "long", "^Meter", '{"max-length":9}', "--apply-to", "queues", "--priority", "1")
+    shell.ctl(node, "set_policy", "short", "", '{"message-ttl":1000}', "--apply-to", "queues")
+    shell.ctl(node, "set_policy", "long", "^Meter", '{"max-length":9}', "--apply-to", "queues", "--priority", "1")
     try:
         told = check(services, path)
         assert told.wait(60) == 0, told.output
     finally:
-        node.ctl("clear_policy", "short")
-        node.ctl("clear_policy", "long")
+        shell.ctl(node, "clear_policy", "short")
+        shell.ctl(node, "clear_policy", "long")
     assert "note    policies: 'short' () makes queues drop readings" in told.output
 
 

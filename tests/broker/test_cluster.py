@@ -1,4 +1,4 @@
-"""A cluster of three nodes that lose each other: 200 meters, and each reading once in the end.
+"""A cluster of three nodes that lose each other: 100 meters, and each reading once in the end.
 
 More of it: PVSIM_CLUSTER_ROUNDS=10 sudo -E sh tests/run.sh broker -k cluster -s
 """
@@ -12,12 +12,12 @@ import time
 import pytest
 
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.cluster import Cluster
 from tests.broker.conftest import PATIENCE, Service, Services, wait_until
 
-METERS = 200
+METERS = 100
 ROUNDS = int(os.environ.get("PVSIM_CLUSTER_ROUNDS", "3"))
-pytestmark = pytest.mark.xdist_group("heavy")
 
 
 class Fleet:
@@ -69,6 +69,8 @@ class Fleet:
 
 
 @pytest.mark.timeout(600 + 120 * ROUNDS)
+@pytest.mark.xdist_group("heavy")
+@pytest.mark.long
 def test_cluster(services: Services) -> None:
     """Leaders killed, all nodes restarted in turn, one cut off: rows flow on, and in the end none is missing."""
     with Cluster() as cluster:
@@ -128,7 +130,7 @@ def test_password_on_a_network(node: Node, services: Services) -> None:
         wait_until(lambda: "Connected" in local.output, 20, "a connection")
         meter = services.meter(remote)
         wait_until(lambda: "Connected" in meter.output, 20, "a connection")
-        remote.ctl("close_all_connections", "again")
+        shell.ctl(remote, "close_all_connections", "again")
         wait_until(lambda: meter.output.count("Connected") == 2, 20, "another connection")
         assert meter.output.count(f"go to the broker at {remote.host}:{remote.port} unencrypted") == 1
         assert "unencrypted" not in local.output

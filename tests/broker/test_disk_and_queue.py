@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pvsim.reading import MAX_DAYS, encode
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import PATIENCE, Amqp, Services, held, wait_until, wait_until_acknowledged
 from tests.broker.test_promises import gaps, small_disk
 from tests.broker.told import Told, at
@@ -22,14 +23,14 @@ def test_a_full_disk_costs_no_delivery(own_node: Node, services: Services, small
     """With a policy that drops a message after three deliveries, and a disk that is full, and a connection lost."""
     node = own_node
     (services.directory / "simulation.ini").write_text("[meter]\nbatch = 1\n")
-    node.ctl("set_policy", "limit", ".*", '{"delivery-limit": 3}')
+    shell.ctl(node, "set_policy", "limit", ".*", '{"delivery-limit": 3}')
     meter = services.meter(node, "-nb", "2", "--interval", "0.02")
     pv = services.pv(node, "-ids", "Meter_0..1", "--output-dir", str(small_disk), env=at(told))
     wait_until(lambda: "No space left" in pv.output, 60, "the disk to be full")
     wait_until(lambda: "2 waiting: Cannot write" in told.status, 60, f"a status: {told.status}")
     for _ in range(2):
         time.sleep(10)
-        node.ctl("close_all_connections", "test")
+        shell.ctl(node, "close_all_connections", "test")
     time.sleep(5)
     wait_until(lambda: "2 waiting: Cannot write" in told.status, 30, f"a status: {told.status}")
     subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)

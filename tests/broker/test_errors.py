@@ -44,12 +44,12 @@ def furnished_node(shared_node: Node, authority: Authority) -> Node:
     authority.issue("pvsim")
     authority.issue("nobody")
     Authority(authority.directory, "other").issue("stranger")
-    shared_node.ctl("add_vhost", "second")
-    shared_node.ctl("add_vhost", "full")
-    shared_node.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
+    shell.ctl(shared_node, "add_vhost", "second")
+    shell.ctl(shared_node, "add_vhost", "full")
+    shell.ctl(shared_node, "set_vhost_limits", "-p", "full", '{"max-connections": 0}')
     for user, *permissions in USERS:
         shell.add_user(shared_node, user, PASSWORD, *permissions)
-    shared_node.ctl("set_permissions", "-p", "full", "pvsim", ".*", ".*", ".*")
+    shell.ctl(shared_node, "set_permissions", "-p", "full", "pvsim", ".*", ".*", ".*")
     return shared_node
 
 
@@ -217,10 +217,10 @@ def test_what_works(world: World, services: Services, text: str) -> None:
         assert re.search(r"TLSv1\.\d, a certificate for localhost, valid from 20\d\d-\d\d-\d\d to ", tool.output)
     assert [service.stop() for service in running] == [0, 0]
     assert PASSWORD not in services.all_output()
-    left = world.node.ctl("list_queues", "--no-table-headers", "name", "type").split("\n")
+    left = shell.ctl(world.node, "list_queues", "--no-table-headers", "name", "type").split("\n")
     assert not [queue for queue in left if "check" in queue]
     assert f"Works\t{'classic' if 'classic' in text else 'quorum'}" in left
-    world.node.ctl("delete_queue", "Works")
+    shell.ctl(world.node, "delete_queue", "Works")
 
 
 @pytest.mark.parametrize("text, step, sentence", FAILING)
@@ -259,7 +259,7 @@ def test_no_permission_to_consume(world: World, services: Services, told: Told) 
     assert plain(pv.output).count(what) == 1
     assert pv.output.count("Connected to") == 2
     assert re.search("FAILED  use: .*refused for user 'deaf'", check(services).output)
-    world.node.ctl("set_permissions", "deaf", ".*", ".*", ".*")
+    shell.ctl(world.node, "set_permissions", "deaf", ".*", ".*", ".*")
     times = services.wait_for_rows("Kept", 12)
     assert times == [times[0] + number for number in range(len(times))]
     wait_until(lambda: "waiting" not in told.status, 5, "a status without trouble")
@@ -272,9 +272,8 @@ def test_no_permission_to_publish_where_queues_are_marked(world: World, services
     configure(services, f"{PLAIN}username = pvsim\n", **of(world))
     pv = services.start("pvsim.pv", "-conf", "broker.ini", "-ids", "Plain")  # it leaves a mark
     wait_for_queue(world.node, "Plain")
-    wait_until(
-        lambda: "pvsim.declared\tPlain" in world.node.ctl("list_bindings", "source_name", "routing_key"), 20, "it"
-    )
+    bindings = ("list_bindings", "source_name", "routing_key")
+    wait_until(lambda: "pvsim.declared\tPlain" in shell.ctl(world.node, *bindings), 20, "it")
     configure(services, f"{PLAIN}username = {user}\n", **of(world))
     meter = services.start("pvsim.meter", "-conf", "broker.ini", "-ids", "Plain")
     told = "Queues that others have declared are not told from our own: access to exchange 'pvsim.declared'"
@@ -294,11 +293,11 @@ def test_mended_while_it_runs(world: World, services: Services) -> None:
     configure(services, text, **of(world))
     meter = services.start("pvsim.meter", "-conf", "broker.ini", "-ids", "Late")
     wait_until(lambda: "Refused login" in meter.output, 10, "a refusal")
-    world.node.ctl("add_user", "late", PASSWORD)
+    shell.ctl(world.node, "add_user", "late", PASSWORD)
     wait_until(lambda: "No virtual host" in meter.output, 40, "the next one")
-    world.node.ctl("add_vhost", "late")
+    shell.ctl(world.node, "add_vhost", "late")
     wait_until(lambda: "Refused virtual host" in meter.output, 40, "the next one")
-    world.node.ctl("set_permissions", "-p", "late", "late", ".*", ".*", ".*")
+    shell.ctl(world.node, "set_permissions", "-p", "late", "late", ".*", ".*", ".*")
     wait_until(lambda: "Connected" in meter.output, 40, "a connection")
     for sentence in ("Refused login", "No virtual host", "Refused virtual host"):
         assert meter.output.count(sentence) == 1
@@ -411,11 +410,11 @@ def test_heartbeat_and_block(own_node: Node, services: Services, told: Told) -> 
     configure(services, f"host = 127.0.0.1\nport = {own_node.port}\nheartbeat = 1\n")
     meter = services.start("pvsim.meter", "-conf", "broker.ini", env=at(told))
     wait_until(lambda: "confirmed; connected to" in told.status, 10, "a connection")
-    own_node.ctl("set_vm_memory_high_watermark", "absolute", "1")
+    shell.ctl(own_node, "set_vm_memory_high_watermark", "absolute", "1")
     in_one_go(told, meter, f"he broker at 127.0.0.1:{own_node.port} takes nothing now: low on memory.")
     tool = check(services)
     assert "FAILED  use: Cannot publish at the broker" in tool.output, tool.output
-    own_node.ctl("set_vm_memory_high_watermark", "0.9")
+    shell.ctl(own_node, "set_vm_memory_high_watermark", "0.9")
     wait_until(lambda: "takes messages again" in meter.output, 20, "the broker to take messages")
     own_node.pause()
     sentence = f"Lost the broker at 127.0.0.1:{own_node.port}: it did not answer in time; look whether it runs."

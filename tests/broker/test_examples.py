@@ -19,6 +19,7 @@ import pytest
 
 from pvsim.tools.nest import Nest
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import CHECKOUT, Amqp, Services, wait_until
 
 EXAMPLES = CHECKOUT / "debian/examples"
@@ -52,7 +53,7 @@ def mqtt() -> Iterator[tuple[Node, int]]:
     conf = f"mqtt.listeners.tcp.1 = 127.0.0.1:{port}\nmqtt.allow_anonymous = false\n"
     with Node(conf=conf, plugins=("rabbitmq_mqtt",)) as node:
         for words in re.findall(r"(?m)^ +sudo rabbitmqctl (.*)$", (EXAMPLES / "mqtt.txt").read_text()):
-            node.ctl(*re.sub("'", "", words).split())
+            shell.ctl(node, *re.sub("'", "", words).split())
         yield node, port
 
 
@@ -172,7 +173,7 @@ def test_queues_that_are_left_behind(own_node: Node, services: Services) -> None
     """Those of pvsim are listed, and those that are named are removed, and nothing else."""
     amqp = Amqp(own_node)
     meter = services.meter(own_node, "-nb", "2")
-    wait_until(lambda: "Meter_1" in own_node.ctl("list_queues", "name"), 60, "queues")
+    wait_until(lambda: "Meter_1" in shell.ctl(own_node, "list_queues", "name"), 60, "queues")
     meter.stop()
     amqp.declare("of.somebody.else")
     tool = services.directory / "rabbitmqctl"
@@ -184,4 +185,4 @@ def test_queues_that_are_left_behind(own_node: Node, services: Services) -> None
     assert "Meter_0" in listed
     assert "of.somebody.else" not in listed
     assert run(*script, "Meter_0", env=env).startswith("Meter_0: ")
-    assert sorted(own_node.ctl("list_queues", "name", "--no-table-headers").split()) == ["Meter_1", "of.somebody.else"]
+    assert shell.queues(own_node) == {"Meter_1", "of.somebody.else"}

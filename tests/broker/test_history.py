@@ -6,14 +6,11 @@ import signal
 import sys
 import time
 
-import pytest
-
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
 
 SPAN = ("--from", "1767225600", "--to", "1767425600")
 READINGS = 200_000
-pytestmark = pytest.mark.xdist_group("heavy")
 
 
 def test_interrupted(node: Node, services: Services) -> None:

@@ -19,6 +19,7 @@ from pvsim.broker.live import MOST_UNSENT, NAME
 from pvsim.config import Address, BrokerSettings
 from pvsim.reading import encode
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import Amqp, Services, wait_until, wait_until_acknowledged
 
 SECOND = 10**9
@@ -58,7 +59,7 @@ def as_row(copy: dict[str, Any]) -> list[float]:
 
 def live_connection(node: Node) -> str:
     """The process of the connection that copies, as the broker names it."""
-    lines = node.ctl("list_connections", "pid", "client_properties", "--no-table-headers").splitlines()
+    lines = shell.ctl(node, "list_connections", "pid", "client_properties", "--no-table-headers").splitlines()
     return next((line.split()[0] for line in lines if NAME in line), "")
 
 
@@ -100,7 +101,7 @@ def test_pvsim_watch_takes_nothing_away(own_node: Node, services: Services) -> N
     assert "Trying again until it works." in watch.output
     times = services.times("Meter_0")
     assert times == list(range(int(times[0]), int(times[-1]) + 1))
-    assert own_node.ctl("list_queues", "name", "--no-table-headers").split() == ["Meter_0"]
+    assert shell.ctl(own_node, "list_queues", "name", "--no-table-headers").split() == ["Meter_0"]
 
 
 def test_pvsim_watch_says_why_it_cannot(node: Node, services: Services) -> None:
@@ -140,13 +141,13 @@ def test_live_no_copies_nothing(node: Node, services: Services) -> None:
 
 def test_without_permission_it_is_said_once_and_all_goes_on(own_node: Node, services: Services) -> None:
     """And copies come back with the permission."""
-    own_node.ctl("set_permissions", "guest", ".*", r"^(?!amq\.topic$).*$", ".*")
+    shell.ctl(own_node, "set_permissions", "guest", ".*", r"^(?!amq\.topic$).*$", ".*")
     services.meter(own_node)
     pv = services.pv(own_node, "-ids", "Meter_0")
     services.wait_for_rows("Meter_0", 15)
     assert pv.output.count("No live copies: No permission") == 1
     assert "Lost the broker" not in pv.output
-    own_node.ctl("set_permissions", "guest", ".*", ".*", ".*")
+    shell.ctl(own_node, "set_permissions", "guest", ".*", ".*", ".*")
     with subscribed(own_node, "pvsim.#") as subscriber:
         wait_until(subscriber.take, 90, "copies to come back")
     wait_until(lambda: "Live copies are sent again." in pv.output, 30, "that it says so")
@@ -161,7 +162,7 @@ def test_its_connection_is_killed(node: Node, services: Services) -> None:
     pid = wait_until(lambda: live_connection(node), 30, "a connection that copies")
     with subscribed(node, "pvsim.#") as subscriber:
         wait_until(subscriber.take, 10, "a copy")
-        node.ctl("close_connection", pid, "by a test")
+        shell.ctl(node, "close_connection", pid, "by a test")
         subscriber.take()
         wait_until(subscriber.take, 10, "a copy after that")
     assert "No live copies: " in pv.output
@@ -180,7 +181,7 @@ def test_a_broker_without_memory_still_has_rows_acknowledged(own_node: Node, ser
     now_ns = int(time.time()) * SECOND
     for number in range(200):  # of this moment, so that they are copied
         amqp.publish("Meter_0", encode("Meter_0", [now_ns + number * SECOND // 50], [1000]))
-    own_node.ctl("set_vm_memory_high_watermark", "0.0001")
+    shell.ctl(own_node, "set_vm_memory_high_watermark", "0.0001")
     pv.process.send_signal(signal.SIGCONT)
     services.wait_for_rows("Meter_0", 200)
     wait_until_acknowledged(own_node, "Meter_0")

@@ -25,6 +25,7 @@ from pvsim.config import BrokerSettings
 from pvsim.ids import REJECTED
 from pvsim.reading import encode
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import Service, Services, held, wait_until
 from tests.broker.told import Told, at
 
@@ -74,7 +75,7 @@ def leader(node: Node, queue: str, what: str) -> None:
     """`stop_server` takes a queue's leader away, `restart_server` brings it back."""
     member = f"{{'%2F_{queue}', node()}}"
     then = f" ra:trigger_election({member})," if what == "restart_server" else ""  # as RabbitMQ does when it starts
-    done = node.ctl("eval", f"R = ra:{what}(quorum_queues, {member}),{then} R.")
+    done = shell.ctl(node, "eval", f"R = ra:{what}(quorum_queues, {member}),{then} R.")
     assert done.strip() == "ok", done
 
 
@@ -123,11 +124,11 @@ def test_leader_goes_while_it_runs(node: Node, services: Services, told: Told) -
 def test_alarm(own_node: Node, services: Services, told: Told, options: Sequence[str]) -> None:
     """An alarm while a meter starts: it waits, says so, and nothing is deleted."""
     prefill(own_node, "Meter_0")
-    own_node.ctl("set_vm_memory_high_watermark", "absolute", "1")
+    shell.ctl(own_node, "set_vm_memory_high_watermark", "absolute", "1")
     meter = services.meter(own_node, *options, env=at(told))
     wait_until(lambda: "takes nothing now" in told.status, 20, f"the alarm: {told.status}")
     time.sleep(20)
-    own_node.ctl("set_vm_memory_high_watermark", "0.6")
+    shell.ctl(own_node, "set_vm_memory_high_watermark", "0.6")
     wait_until(lambda: held(own_node, "Meter_0") > FOREIGN + 5, 30, f"messages of the meter: {meter.output}")
     assert meter.output.count("Connected") == 1
     assert "delete_queue" not in meter.output
@@ -142,7 +143,7 @@ def test_bounded_by_others(node: Node, services: Services, told: Told, is_older:
         prefill(node, "Meter_0", **{"x-max-length": FOREIGN})
     else:
         prefill(node, "Meter_0")
-        node.ctl("set_policy", "small", "^Meter_0$", f'{{"max-length":{FOREIGN}}}')
+        shell.ctl(node, "set_policy", "small", "^Meter_0$", f'{{"max-length":{FOREIGN}}}')
     meter = services.meter(node, env=at(told))
     wait_until(lambda: "1 full queues" in told.status, 30, f"a full queue: {told.status}")
     time.sleep(20)
@@ -152,7 +153,7 @@ def test_bounded_by_others(node: Node, services: Services, told: Told, is_older:
     assert foreign_left(node, "Meter_0") >= FOREIGN
     wait_until(lambda: "has room again" in meter.output, 30, "the meter to notice the room")
     if not is_older:
-        node.ctl("clear_policy", "small")
+        shell.ctl(node, "clear_policy", "small")
 
 
 class Proxy:
@@ -196,6 +197,7 @@ class Proxy:
         self.cut()
 
 
+@pytest.mark.long
 def test_flapping(node: Node, services: Services) -> None:
     """Cut every fifteen seconds, a history gets on, and ends."""
     proxy = Proxy(node)
@@ -217,7 +219,7 @@ def test_flapping(node: Node, services: Services) -> None:
 
 def test_vhost_limit(node: Node, services: Services, told: Told) -> None:
     """A virtual host that takes no more queues: one line, a status, and work when it does."""
-    node.ctl("set_vhost_limits", '{"max-queues":0}')
+    shell.ctl(node, "set_vhost_limits", '{"max-queues":0}')
     try:
         meter = services.meter(node, env=at(told))
         wait_until(lambda: "cannot use the queue Meter_0" in told.status, 20, f"the limit: {told.status}")
@@ -225,7 +227,7 @@ def test_vhost_limit(node: Node, services: Services, told: Told) -> None:
         assert "queue limit" in meter.output
         assert meter.output.count("\n") < 6, meter.output
     finally:
-        node.ctl("clear_vhost_limits")
+        shell.ctl(node, "clear_vhost_limits")
     wait_until(lambda: held(node, "Meter_0") > 5, 50, "messages")
     assert "cannot use" not in told.status
 
@@ -239,7 +241,7 @@ def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
             with suppress(pika.exceptions.NackError):
                 channel.basic_publish("", REJECTED, b"foreign", PERSISTENT)
         pv = services.pv(node, "-ids", "M", env=at(told))
-        wait_until(lambda: "M" in node.ctl("list_queues", "name").split(), 20, "the queue")
+        wait_until(lambda: "M" in shell.ctl(node, "list_queues", "name").split(), 20, "the queue")
         for number in range(300):
             channel.basic_publish("", "M", b"rubbish %d" % number, PERSISTENT, mandatory=True)
             channel.basic_publish("", "M", encode("M", [number * 10**9], [1000]), PERSISTENT, mandatory=True)
@@ -307,9 +309,9 @@ def test_small_messages(services: Services, told: Told) -> None:
 
 def test_one_connection(node: Node, services: Services) -> None:
     """Where only one connection is allowed, it does."""
-    node.ctl("add_user", "one", "x")
-    node.ctl("set_permissions", "one", ".*", ".*", ".*")
-    node.ctl("set_user_limits", "one", '{"max-connections": 1}')
+    shell.ctl(node, "add_user", "one", "x")
+    shell.ctl(node, "set_permissions", "one", ".*", ".*", ".*")
+    shell.ctl(node, "set_user_limits", "one", '{"max-connections": 1}')
     meter = services.meter(node, "-nb", "3", conf="username = one\npassword = x\n")
     wait_until(lambda: held(node, "Meter_2") > 3, 40, f"messages: {meter.output}")
     assert meter.output.count("No second connection") == 1
@@ -317,11 +319,12 @@ def test_one_connection(node: Node, services: Services) -> None:
 
 def forget_everything(node: Node) -> None:
     """The broker is set up anew."""
-    node.ctl("delete_vhost", "/")
-    node.ctl("add_vhost", "/")
-    node.ctl("set_permissions", "guest", ".*", ".*", ".*")
+    shell.ctl(node, "delete_vhost", "/")
+    shell.ctl(node, "add_vhost", "/")
+    shell.ctl(node, "set_permissions", "guest", ".*", ".*", ".*")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("interval", [1, 25])
 def test_set_up_anew(own_node: Node, services: Services, interval: int) -> None:
     """A PV service declares the queue before the meter comes: what the meter had confirmed before is sent again."""
@@ -333,18 +336,19 @@ def test_set_up_anew(own_node: Node, services: Services, interval: int) -> None:
     kept = json.loads((services.directory / "progress.json").read_text())["meters"]["Meter_0"]
     forget_everything(own_node)
     pv = services.pv(own_node, "-ids", "Meter_0")
-    wait_until(lambda: "Meter_0" in own_node.ctl("list_queues", "name").split(), 20, f"the queue: {pv.output}")
+    wait_until(lambda: "Meter_0" in shell.ctl(own_node, "list_queues", "name").split(), 20, f"the queue: {pv.output}")
     meter = services.meter(own_node, *options)
     first = (kept["declared_ns"] // 10**9 // interval + 1) * interval
     instants = services.wait_for_rows("Meter_0", 6, timeout=150)
     assert instants[:6] == [first + number * interval for number in range(6)], meter.output
 
 
+@pytest.mark.long
 def test_declared_anew_while_it_is_quiet(own_node: Node, services: Services) -> None:
     """A queue is deleted, and declared by a PV service before the meter's next reading: nothing is missing."""
     services.meter(own_node, "--interval", "25")
     wait_until(lambda: held(own_node, "Meter_0") == 1, 60, "a reading")
-    own_node.ctl("delete_queue", "Meter_0")
+    shell.ctl(own_node, "delete_queue", "Meter_0")
     services.pv(own_node, "-ids", "Meter_0")
     instants = sorted(services.wait_for_rows("Meter_0", 3, timeout=90))
     assert [b - a for a, b in pairwise(instants)] == [25] * (len(instants) - 1)

@@ -141,6 +141,7 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         Node()
 
 
+@pytest.mark.long
 def test_two_nodes_make_a_cluster(own_node: Node) -> None:
     """A node joins its peer."""
     with Node(peer=own_node) as second:

@@ -16,7 +16,8 @@ from tests.broker.conftest import Service, Services, wait_until
 
 AWAY_S = float(os.environ.get("PVSIM_OUTAGE_SECONDS", "20"))
 METERS = 1000
-pytestmark = pytest.mark.xdist_group("heavy")
+INTERVAL_S = 2
+INTERVAL = ("--interval", str(INTERVAL_S))
 
 
 def last_s(path: Path) -> float:
@@ -35,7 +36,7 @@ def meters_at(directory: Path, instant_s: float) -> int:
 
 def catch_up(directory: Path, timeout: float) -> float:
     """Wait until all meters have rows up to now; return how long it took, s."""
-    now_s, began = int(time.time()), time.monotonic()
+    now_s, began = int(time.time()) // INTERVAL_S * INTERVAL_S, time.monotonic()
     wait_until(lambda: meters_at(directory, now_s) == METERS, timeout, f"rows of all meters up to {now_s}")
     return time.monotonic() - began
 
@@ -50,9 +51,11 @@ def watch_memory(service: Service, seconds: float) -> int:
 
 
 @pytest.mark.timeout(3 * AWAY_S + 600)
+@pytest.mark.xdist_group("heavy")
+@pytest.mark.long
 def test_outage(own_node: Node, services: Services) -> None:
     """A broker that is away for long: a thousand meters need no more memory, and catch up with every reading."""
-    meter = services.meter(own_node, "-ids", "M_0..999", "--state-dir", ".")
+    meter = services.meter(own_node, "-ids", "M_0..999", *INTERVAL, "--state-dir", ".")
     pv = services.pv(own_node, "-ids", "M_0..999")
     wait_until(lambda: meters_at(services.directory, 1) == METERS, 180, "a row of each meter")
     catch_up(services.directory, 60)
@@ -68,7 +71,7 @@ def test_outage(own_node: Node, services: Services) -> None:
     assert meter.stop() == pv.stop() == 0
     assert during <= 1.1 * before
     first_s = min(services.times(f"M_{number}")[0] for number in range(METERS))
-    found = services.verify("--from", f"{first_s:.0f}", "--to", str(until_s), timeout=300)
+    found = services.verify(*INTERVAL, "--from", f"{first_s:.0f}", "--to", str(until_s), timeout=300)
     print(f"{found['rows']} rows, each as it should be")
 
 

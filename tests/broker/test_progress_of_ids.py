@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pvsim.tools.node import Node
+from tests.broker import shell
 from tests.broker.conftest import Services, wait_until
 from tests.broker.test_promises import faked_clock, gaps, set_clock
 from tests.broker.told import Told, at
@@ -44,7 +45,7 @@ def test_settings_that_change(node: Node, services: Services, text: str, number:
     for lose in (["close_all_connections", "test"], ["delete_queue", "M"], ["close_all_connections", "test"]):
         count = len(services.times("M"))
         services.wait_for_rows("M", count + 15, timeout=90)
-        node.ctl(*lose)
+        shell.ctl(node, *lose)
     meter.stop()
     meter = services.meter(node, "-ids", "M", "--state-dir", ".")
     count = len(services.times("M"))
@@ -136,7 +137,7 @@ def test_upgrade(node: Node, services: Services, text: str) -> None:
     for _ in range(2):
         count = len(services.times("Meter_0"))
         services.wait_for_rows("Meter_0", count + 20)
-        node.ctl("close_all_connections", "test")
+        shell.ctl(node, "close_all_connections", "test")
     services.wait_for_rows("Meter_0", len(services.times("Meter_0")) + 20)
     assert gaps(services.times("Meter_0"), 0.1) == []
 

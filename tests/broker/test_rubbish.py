@@ -208,13 +208,13 @@ def test_great_bodies(node: Node, services: Services, client: Client) -> None:
     """120 MB that are delivered at once to a broker that takes nothing are held a few at a time: memory is bounded."""
     assert start(node, services).stop() == 0
     client.flood(bytes([letter]) * 5 * MIB for letter in range(24))
-    node.ctl("set_vm_memory_high_watermark", "absolute", "1")  # too little: it takes nothing more
+    shell.ctl(node, "set_vm_memory_high_watermark", "absolute", "1")  # too little: it takes nothing more
     try:
         pv = services.pv(node, "-ids", "M", "--output-dir", "files")
         wait_until(lambda: "takes nothing now" in pv.output, 10, "the broker to block it")
         time.sleep(3)
     finally:
-        node.ctl("set_vm_memory_high_watermark", "0.6")
+        shell.ctl(node, "set_vm_memory_high_watermark", "0.6")
     wait_for_set_aside(client, pv, 24)
     # The service alone takes 25 MiB, and bodies on their way out 16 MiB and one more of them. What comes in
     # meanwhile stands in memory twice: as it is read, and whole.
@@ -369,7 +369,7 @@ def test_rejected_was_dead_before(own_node: Node, services: Services) -> None:
         wait_until(lambda: "rabbitmqctl delete_queue pvsim.rejected" in pv.output, 60, "the mend")
         client.publish(reading(1))
         services.wait_for_rows("M", 2, directory="files")
-        own_node.ctl("delete_queue", REJECTED)
+        shell.ctl(own_node, "delete_queue", REJECTED)
         time.sleep(FLOOD_S)
         client.publish(b"later")
         wait_until(lambda: client.count(REJECTED) + client.count(SPARE) == 2, 60, "both to be set aside")

@@ -17,11 +17,11 @@ def test_a_broken_node_is_made_new(own_node: Node) -> None:
     """Whatever a test has done to it: it runs, has one user and no queue, and what it confirms is kept."""
     for what_it_did in (own_node.resume, own_node.pause, own_node.kill):
         publish_to_quorum_queue(own_node, b"old")
-        own_node.ctl("add_user", "somebody", "secret")
+        shell.ctl(own_node, "add_user", "somebody", "secret")
         what_it_did()
         shell.make_new(own_node)
         assert shell.queues(own_node) == set()
-        assert "somebody" not in own_node.ctl("list_users")
+        assert "somebody" not in shell.ctl(own_node, "list_users")
     publish_to_quorum_queue(own_node, b"new")
     time.sleep(2)  # a queue that was just declared may be lost with the node
     own_node.restart()
@@ -44,3 +44,14 @@ def test_a_question_that_fails(node: Node) -> None:
     """It is an error, not an answer."""
     with pytest.raises(PvsimError, match="undef"):
         shell.ask(node, "no_such:thing()")
+
+
+def test_a_command_is_carried_out(node: Node, amqp: Amqp) -> None:
+    """And prints what `rabbitmqctl` does; one that fails is an error."""
+    amqp.declare("Classic")
+    listing = ("list_queues", "name", "type")
+    assert shell.ctl(node, *listing) == node.ctl(*listing) == "name\ttype\nClassic\tclassic\n"
+    shell.ctl(node, "delete_queue", "Classic")
+    assert shell.queues(node) == set()
+    with pytest.raises(PvsimError, match="Classic"):
+        shell.ctl(node, "delete_queue", "Classic")

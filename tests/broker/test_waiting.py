@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
 from tests.broker.told import Told, at
@@ -44,6 +46,7 @@ def test_a_history_that_is_over_at_once_says_so_too(node: Node, services: Servic
     assert meter.output.endswith("Nobody consumes Brief: start pvsim-pv for it.\n")
 
 
+@pytest.mark.long
 def test_timeout(own_node: Node, services: Services) -> None:
     """Without a broker, at the start or later, a history gives up with status 1, and can go on after that."""
     own_node.kill()

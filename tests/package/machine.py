@@ -42,6 +42,7 @@ PACKAGES = (
     "zsh",
 )
 CACHE = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
+ROOTS = Path(os.environ.get("PVSIM_TEST_ROOTS", "/var/tmp"))  # where machines and workshops have their files
 # Far from UTC, so that a day that is not the machine's own shows.
 TIME_ZONE = "Pacific/Kiritimati"
 
@@ -204,7 +205,7 @@ def booted(suite: str) -> Iterator[Machine]:
     """A machine of this suite, fresh from the base image; gone afterwards."""
     require("machines")
     base_image(suite)
-    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir="/var/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir=ROOTS) as directory:
         root = Path(directory, Path(directory).name)
         root.mkdir()
         subprocess.run(["tar", "-C", root, "-xf", base_image(suite)], check=True)

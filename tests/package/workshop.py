@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.allowed import require
-from tests.package.machine import CACHE, ENVIRONMENT, base_image, kept
+from tests.package.machine import CACHE, ENVIRONMENT, ROOTS, base_image, kept
 
 BARE = ("systemd", "systemd-sysv")
 CHECKERS = "faketime lintian piuparts reprotest"
@@ -89,7 +89,7 @@ def build_image(suite: str, checkout: Path) -> Path:
 
 @contextmanager
 def _unpacked(suite: str, image: Path) -> Iterator[Workshop]:
-    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir="/var/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir=ROOTS) as directory:
         workshop = Workshop(Path(directory))
         subprocess.run(["tar", "-C", directory, "-xf", image], check=True)
         shutil.copy("/etc/resolv.conf", workshop.path("/etc/resolv.conf"))
