@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ REQUIRED = {
 
 def pytest_configure() -> None:
     """Have SIGTERM end a run as Ctrl-C does: what its tests have started and made goes with it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():  # a worker of xdist may run in another one
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -47,8 +47,9 @@ Run = fun(Line) ->
     {ok, Arguments} = erl_parse:parse_term(Tokens),
     'Elixir.RabbitMQCtl':exec_command(Arguments, Print)
 end,
+Text = fun (eof) -> eof; (Line) -> unicode:characters_to_list(Line) end,
 Loop = fun Loop() ->
-    case io:get_line("") of
+    case Text(io:get_line("")) of
         eof -> halt(0);
         "ctl " ++ Arguments -> io:format("~n~s~0p~n", [os:getenv("PVSIM_END"), catch Run(Arguments)]), Loop();
         Line -> io:format("~0p~n", [catch Answer(Line)]), Loop()
@@ -139,7 +140,7 @@ class _Shell:
             self._process.stdin.write(f"ctl [{texts}].\n")
             for line in self._process.stdout:
                 if line.startswith(_END):
-                    return printed, line.removeprefix(_END).rstrip("\n")
+                    return printed.removesuffix("\n"), line.removeprefix(_END).rstrip("\n")
                 printed += line
         return printed, "none: the shell has ended"
 

@@ -23,7 +23,7 @@ OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-inf
 @pytest.fixture(scope="session")
 def checkers(workshop: Workshop) -> Workshop:
     """The workshop, with Debian's checkers installed after the package was built."""
-    workshop.run(f"apt-get update && apt-get install -y --no-install-recommends {CHECKERS}", 300)
+    workshop.apt_get(f"install -y --no-install-recommends {CHECKERS}")
     return workshop
 
 
@@ -62,7 +62,7 @@ def test_built_elsewhere_it_is_the_same(package: Path, suite_package: Path, suit
 
 def test_piuparts(checkers: Workshop, suite: str) -> None:
     """Installed and purged on a bare Debian, it leaves nothing."""
-    with bare_image(suite).open("rb") as image, gzip.open(checkers.path("/build/bare.tar.gz"), "wb", 1) as target:
+    with bare_image(suite).open("rb") as image, gzip.open(checkers.path("/build/bare.tar.gz"), "wb", 0) as target:
         shutil.copyfileobj(image, target)
     checkers.run(f"mkdir -p tmp && piuparts --tmpdir={RESULT}/tmp -b bare.tar.gz -d {suite} *.deb", 300)
 

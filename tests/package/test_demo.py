@@ -22,8 +22,8 @@ def newcomer(suite: str, suite_package: Path) -> Iterator[Machine]:
     """A booted machine with what building needs, and what apt is to install in apt's cache: it has no network."""
     with opened(suite, CHECKOUT) as workshop:
         shutil.copy(suite_package, workshop.path(f"{RESULT}/wanted.deb"))
-        workshop.run("apt-get update -qq && apt-get install -y -qq dbus iproute2", 300)
-        workshop.run("apt-get install -y -qq --download-only ./wanted.deb && rm wanted.deb", 300)
+        workshop.apt_get("install -y -qq dbus iproute2")
+        workshop.apt_get("install -y -qq --download-only ./wanted.deb && rm wanted.deb")
         with running(workshop.root, suite) as machine:
             yield machine
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.allowed import require
-from tests.package.machine import CACHE, ENVIRONMENT, ROOTS, base_image, kept
+from tests.package.machine import CACHE, ENVIRONMENT, PATIENCE, ROOTS, base_image, kept
 
 BARE = ("systemd", "systemd-sysv")
 CHECKERS = "faketime lintian piuparts reprotest"
@@ -51,7 +51,7 @@ class Workshop:
         return self.root / inside.removeprefix("/")
 
     def try_run(self, command: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
-        """Run a shell command as root, beside the source tree."""
+        """Run a shell command as root, beside the source tree; `timeout`: what a quiet machine takes at most, s."""
         environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
         enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "env", "-i", *environment]
         return subprocess.run(
@@ -59,9 +59,13 @@ class Workshop:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=PATIENCE * timeout,
             check=False,
         )
+
+    def apt_get(self, command: str) -> None:
+        """Install packages: with the lists that the image was made with, or new ones where those are too old."""
+        self.run(f"apt-get {command} || {{ apt-get update && apt-get {command}; }}", 300)
 
     def run(self, command: str, timeout: float = 110) -> str:
         """As try_run, for what has to succeed; gives what it says on stdout."""
@@ -80,8 +84,8 @@ def build_image(suite: str, checkout: Path) -> Path:
     def make(image: Path) -> None:
         with _unpacked(suite, bare_image(suite)) as workshop:
             shutil.copytree(checkout / "debian", workshop.path(f"{SOURCE}/debian"))
-            workshop.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")  # it is thrown away
             workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE} && apt-get clean && rm -r {SOURCE}", 300)
+            workshop.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
             subprocess.run(["tar", "-C", workshop.root, "-cf", image, "."], check=True)
 
     return kept(CACHE / f"{suite}-build-{key}.tar", make)

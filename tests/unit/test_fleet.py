@@ -362,7 +362,7 @@ def test_rows_of_another_queue_are_in_order() -> None:
     assert world.fleet.confirmed > confirmed
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @example(["live", "live", "live", "restart", 1.0, "broker_forgets"], 1, SECOND, 0)
 @given(events, st.integers(1, 7), st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
 def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns: int, linger_ns: int) -> None:
@@ -391,7 +391,7 @@ EVERYTHING = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=130, deadline=None)
 @given(events, st.integers(1, 7), st.sampled_from([SECOND, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
 def test_nothing_is_missing_with_faults(
     happens: list[str | float], batch: int, interval_ns: int, linger_ns: int

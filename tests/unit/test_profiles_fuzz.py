@@ -203,7 +203,7 @@ def is_another_dialect(dialect: Dialect, powers: list[int], how: str) -> bool:
     return is_grouped and how in ("comma for point", "point for comma")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     files(),
     st.sampled_from(BREAKS),
