@@ -35,9 +35,10 @@ class Fleet:
     def catch_up(self, timeout: float = 60) -> float:
         """Wait until every meter has rows of a moment from now; return how long it took, s."""
         instant_s, began = int(time.time()) + 2, time.monotonic()
-        while late := self._late(instant_s):
-            told = f"no rows of {instant_s} within {PATIENCE * timeout} s: {late[:10]}\n"
-            assert time.monotonic() < began + PATIENCE * timeout, told + self.cluster.describe(late[0]) + self._said()
+        late = [f"M_{number}" for number in range(METERS)]
+        while not self.services.have_come(late, instant_s):
+            told = f"no rows of {instant_s} within {PATIENCE * timeout} s, of {late[-1]} and perhaps of {late[:-1]}\n"
+            assert time.monotonic() < began + PATIENCE * timeout, told + self.cluster.describe(late[-1]) + self._said()
             time.sleep(0.2)
         return time.monotonic() - began
 
@@ -53,16 +54,6 @@ class Fleet:
         assert self.meter.stop(timeout=30) == self.pv.stop(timeout=30) == 0
         print(self._said())  # shown if this fails
         print(f"{self.services.verify('--to', str(until_s))['rows']} rows, each as it should be")
-
-    def _late(self, instant_s: int) -> list[str]:
-        """The meters that have no rows up to an instant."""
-        found = set()
-        for path in self.services.directory.glob("M_*-????-??-??.csv"):
-            *lines, _ = path.read_bytes()[-300:].split(b"\n")
-            column = lines[-1].split(b",")[1] if lines else b"time_s"
-            if column != b"time_s" and float(column) >= instant_s:
-                found.add(path.name[:-15])
-        return [f"M_{number}" for number in range(METERS) if f"M_{number}" not in found]
 
     def _said(self) -> str:
         return "\n".join(line[:300] for line in self.services.all_output().splitlines()[-30:])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 
@@ -20,24 +19,11 @@ INTERVAL_S = 2
 INTERVAL = ("--interval", str(INTERVAL_S))
 
 
-def last_s(path: Path) -> float:
-    """The instant of the last row of a day file, 0 if there is none."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 300))
-        *lines, _ = file.read().split(b"\n")
-    column = lines[-1].split(b",")[1] if lines else b""
-    return 0.0 if column in (b"", b"time_s") else float(column)
-
-
-def meters_at(directory: Path, instant_s: float) -> int:
-    """How many meters have rows up to an instant."""
-    return len({path.name[:-15] for path in directory.glob("M_*.csv") if last_s(path) >= instant_s})
-
-
-def catch_up(directory: Path, timeout: float) -> float:
-    """Wait until all meters have rows up to now; return how long it took, s."""
-    now_s, began = int(time.time()) // INTERVAL_S * INTERVAL_S, time.monotonic()
-    wait_until(lambda: meters_at(directory, now_s) == METERS, timeout, f"rows of all meters up to {now_s}")
+def catch_up(services: Services, timeout: float, instant_s: float = 0) -> float:
+    """Wait until all meters have rows up to an instant, now if none is given; return how long it took, s."""
+    instant_s, began = instant_s or int(time.time()) // INTERVAL_S * INTERVAL_S, time.monotonic()
+    late = [f"M_{number}" for number in range(METERS)]
+    wait_until(lambda: services.have_come(late, instant_s), timeout, f"rows of all meters up to {instant_s}")
     return time.monotonic() - began
 
 
@@ -57,14 +43,14 @@ def test_outage(own_node: Node, services: Services) -> None:
     """A broker that is away for long: a thousand meters need no more memory, and catch up with every reading."""
     meter = services.meter(own_node, "-ids", "M_0..999", *INTERVAL, "--state-dir", ".")
     pv = services.pv(own_node, "-ids", "M_0..999")
-    wait_until(lambda: meters_at(services.directory, 1) == METERS, 180, "a row of each meter")
-    catch_up(services.directory, 60)
+    catch_up(services, 180, instant_s=1)
+    catch_up(services, 60)
     time.sleep(3)
     before = meter.memory_kib()
     own_node.kill()
     during = watch_memory(meter, AWAY_S)
     own_node.start()
-    seconds = catch_up(services.directory, 120 + AWAY_S)
+    seconds = catch_up(services, 120 + AWAY_S)
     print(f"\n{METERS} meters, broker away for {AWAY_S:g} s: caught up {seconds:.1f} s after its return")
     print(f"RSS of the meter: {before} kB before, {during} kB at most during, {meter.memory_kib()} kB after")
     until_s = int(time.time()) - 10
