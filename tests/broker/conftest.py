@@ -201,22 +201,6 @@ class Services:
         wait_until(lambda: len(self.times(meter_id, directory)) >= count, timeout, what)
         return self.times(meter_id, directory)
 
-    def have_come(self, late: list[str], instant_s: float) -> bool:
-        """Whether all of these meters have a row of an instant or a later one; those that have leave the list's end."""
-        newest = {path.name[:-15]: path for path in sorted(self.directory.glob("*.csv"))}
-        while late and late[-1] in newest and last_s(newest[late[-1]]) >= instant_s:
-            late.pop()
-        return not late
-
-
-def last_s(path: Path) -> float:
-    """The instant of the last row of a day file, 0 if there is none."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 300))
-        *lines, _ = file.read().split(b"\n")
-    column = lines[-1].split(b",")[1] if lines else b""
-    return 0.0 if column in (b"", b"time_s") else float(column)
-
 
 class Amqp:
     """Debian's amqp-tools against a node."""

@@ -15,6 +15,7 @@ from pvsim.tools.node import Node
 from tests.broker import shell
 from tests.broker.cluster import Cluster
 from tests.broker.conftest import PATIENCE, Service, Services, wait_until
+from tests.broker.dayfiles import have_come
 
 METERS = 100
 ROUNDS = int(os.environ.get("PVSIM_CLUSTER_ROUNDS", "3"))
@@ -36,7 +37,7 @@ class Fleet:
         """Wait until every meter has rows of a moment from now; return how long it took, s."""
         instant_s, began = int(time.time()) + 2, time.monotonic()
         late = [f"M_{number}" for number in range(METERS)]
-        while not self.services.have_come(late, instant_s):
+        while not have_come(self.services.directory, late, instant_s):
             told = f"no rows of {instant_s} within {PATIENCE * timeout} s, of {late[-1]} and perhaps of {late[:-1]}\n"
             assert time.monotonic() < began + PATIENCE * timeout, told + self.cluster.describe(late[-1]) + self._said()
             time.sleep(0.2)

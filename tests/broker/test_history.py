@@ -8,6 +8,7 @@ import time
 
 from pvsim.tools.node import Node
 from tests.broker.conftest import Services, wait_until
+from tests.broker.dayfiles import have_come
 
 SPAN = ("--from", "1767225600", "--to", "1767425600")
 READINGS = 200_000
@@ -27,7 +28,7 @@ def test_interrupted(node: Node, services: Services) -> None:
     assert "All readings asked for are confirmed" in meter.output
     wait_until(lambda: len(list(services.directory.glob("M_*.csv"))) >= 9, 60, "the files of three days")
     late = ["M_0", "M_1", "M_2"]
-    wait_until(lambda: services.have_come(late, 1767425600 - 1), 60, "the last rows")
+    wait_until(lambda: have_come(services.directory, late, 1767425600 - 1), 60, "the last rows")
     assert services.verify(*SPAN)["rows"] == 3 * READINGS
 
 
@@ -36,7 +37,7 @@ def test_then_live(node: Node, services: Services) -> None:
     services.pv(node, "-ids", "M")
     services.meter(node, "-ids", "M", "--from", "2026-01-01T00:00:00Z", "--interval", "600")
     wait_until(lambda: services.rows("M"), 30, "rows")
-    wait_until(lambda: services.have_come(["M"], time.time() - 600), 30, "the present")
+    wait_until(lambda: have_come(services.directory, ["M"], time.time() - 600), 30, "the present")
     times = services.times("M")
     assert times == [1767225600 + 600 * number for number in range(len(times))]
 

@@ -12,6 +12,7 @@ import pytest
 
 from pvsim.tools.node import Node
 from tests.broker.conftest import Service, Services, wait_until
+from tests.broker.dayfiles import have_come
 
 AWAY_S = float(os.environ.get("PVSIM_OUTAGE_SECONDS", "20"))
 METERS = 1000
@@ -23,7 +24,7 @@ def catch_up(services: Services, timeout: float, instant_s: float = 0) -> float:
     """Wait until all meters have rows up to an instant, now if none is given; return how long it took, s."""
     instant_s, began = instant_s or int(time.time()) // INTERVAL_S * INTERVAL_S, time.monotonic()
     late = [f"M_{number}" for number in range(METERS)]
-    wait_until(lambda: services.have_come(late, instant_s), timeout, f"rows of all meters up to {instant_s}")
+    wait_until(lambda: have_come(services.directory, late, instant_s), timeout, f"rows of all meters up to {instant_s}")
     return time.monotonic() - began
 
 
