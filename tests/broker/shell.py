@@ -102,7 +102,8 @@ class _Shell:
         name = f"shell-{node.port}@{node.host}"
         commands = _commands((node.directory / "home/escript/rabbitmqctl").resolve()).directory
         interface = f"{{{node.host.replace('.', ',')}}}"
-        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name, "-pa", str(commands)]
+        modules = sorted({str(path.parent) for path in commands.rglob("*.beam")})
+        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name, "-pa", *modules]
         like = "-extra", "rabbitmqctl"  # which its modules look at
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
