@@ -20,7 +20,7 @@ WAITS_S = 10  # what pvsim-cluster(7) has broker and policy wait for a consumer 
 
 def version(node: Node) -> tuple[int, ...]:
     """The version of RabbitMQ."""
-    found = re.search(r"(\d+)\.(\d+)", shell.ctl(node, "version"))
+    found = re.search(r"(\d+)\.(\d+)", shell.ask(node, "rabbit_misc:version()"))
     assert found
     return tuple(map(int, found.groups()))
 
