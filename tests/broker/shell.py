@@ -109,7 +109,7 @@ class _Shell:
         self._process = subprocess.Popen(
             [*node.before, *vm, "-kernel", "inet_dist_use_interface", interface, "-eval", _LOOP, *like],
             cwd=node.directory,
-            env={**node.environment, "PVSIM_NODE": node.name, "PVSIM_END": _END},
+            env={**node.environment, "ERL_LIBS": "home/plugins", "PVSIM_NODE": node.name, "PVSIM_END": _END},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
