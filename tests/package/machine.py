@@ -68,7 +68,7 @@ def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "i
 
     def make(image: Path) -> None:
         what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(image)]
-        subprocess.run(["mmdebstrap", "--quiet", *FAST, *what], check=True)
+        subprocess.run(["mmdebstrap", "--quiet", "--format=tar", *FAST, *what], check=True)
 
     return kept(CACHE / f"{suite}-{key}.tar", make)
 
@@ -79,10 +79,9 @@ def kept(image: Path, make: Callable[[Path], None]) -> Path:
     with locked(image.with_suffix(".lock")):
         if not image.exists():
             require("mirrors")
-            with tempfile.TemporaryDirectory(dir=CACHE) as directory:
-                part = Path(directory, "image.tar")
-                make(part)
-                part.rename(image)
+            part = image.with_suffix(".part")  # what is left of one that was not finished is written over
+            make(part)
+            part.rename(image)
     return image
 
 
