@@ -119,6 +119,7 @@ broker() { run_pytest broker -n 4 --dist loadgroup "$@"; }
 # A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
 package() {
     roots=$(mktemp -d /var/tmp/pvsim-roots-XXXXXXXX)
+    chmod 755 "$roots" # apt fetches as another user
     export PVSIM_TEST_ROOTS="$roots"
     run_pytest package -n 4 --dist loadgroup -o timeout=1800 "$@"
 }

@@ -68,7 +68,8 @@ def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "i
 
     def make(image: Path) -> None:
         what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(image)]
-        subprocess.run(["mmdebstrap", "--quiet", "--format=tar", *FAST, *what], check=True)
+        environment = os.environ | {"TMPDIR": str(ROOTS)}
+        subprocess.run(["mmdebstrap", "--quiet", "--format=tar", *FAST, *what], env=environment, check=True)
 
     return kept(CACHE / f"{suite}-{key}.tar", make)
 
