@@ -29,8 +29,8 @@ def test_the_node_of_a_consumer_fails(services: Services) -> None:
     """From 4.3 on a queue keeps its consumer for a minute, or as long as the policy of pvsim-cluster(7) says."""
     with Cluster() as cluster:
         first, second, third = cluster.nodes
-        is_patient = version(first) >= (4, 3)
-        if is_patient:
+        known = version(first)
+        if known >= (4, 3):
             policy = f'{{"consumer-disconnected-timeout": {WAITS_S * 1000}}}'
             shell.ctl(first, "set_policy", "--apply-to", "quorum_queues", "pvsim", ".*", policy)
         meter = services.meter(third, "-ids", "M")
@@ -43,6 +43,6 @@ def test_the_node_of_a_consumer_fails(services: Services) -> None:
         began = time.time()
         first.kill()
         wait_until(lambda: max(services.times("M", "two"), default=0) > began, 150, "rows of the other PV service")
-        print(f"RabbitMQ {version(first)}: rows again {time.time() - began:.1f} s after the node had failed")
+        print(f"RabbitMQ {known}: rows again {time.time() - began:.1f} s after the node had failed")
         instants = sorted({*services.times("M", "one"), *services.times("M", "two")})
         assert gaps(instants) == []
