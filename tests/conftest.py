@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import allowed
 
@@ -19,7 +20,9 @@ REQUIRED = {
 
 
 def pytest_configure() -> None:
-    """Have SIGTERM end a run as Ctrl-C does: what its tests have started and made goes with it."""
+    """Have SIGTERM end a run as Ctrl-C does, with what its tests have started; and no example fail for its time."""
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     if threading.current_thread() is threading.main_thread():  # a worker of xdist may run in another one
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
