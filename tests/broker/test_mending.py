@@ -203,7 +203,7 @@ def test_flapping(node: Node, services: Services) -> None:
     conf = services.directory / "proxy.ini"
     conf.write_text(f"[broker]\nhost = {proxy.host}\nport = {proxy.port}\nmax_queue_length = 100000000\n")
     (services.directory / "simulation.ini").write_text("[meter]\nbatch = 10\n")
-    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-04T00:00:00Z")
+    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T12:00:00Z")
     meter = services.start("pvsim.meter", "-conf", "proxy.ini", "-ids", "H", *span, "--state-dir", ".")
     while meter.is_running:
         time.sleep(15)
