@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pvsim.errors import NotAReading
 from pvsim.instants import DAY_NS, END_NS, SECOND_NS
-from pvsim.texts import PARTS, seconds_texts, times_texts, watts_texts
+from pvsim.texts import seconds_texts, times_texts, watts_texts
 
 MAX_POWER_W = Decimal(10**12)
 _MAX_MILLIWATTS = 10**15
@@ -81,48 +81,33 @@ def content_type(readings: int) -> str:
 def decode_block(body: bytes, queue: str) -> Block | None:
     """The readings in a body that is, byte for byte, what `encode` writes for `queue`; None for any other body.
 
-    All but digits is thrown away, as if it were such a body, and put around them again: the same text proves that it
-    was. Each number has to look as it would be written.
+    All but numbers is thrown away, as if it were such a body, and what they say is written again: the same text proves
+    that it was.
     """
     if len(body) > MAX_BODY_BYTES:
         return None
-    cells = body.translate(_COMMAS, _NO_DIGITS).decode("latin-1").split(",")
-    at, columns = 1 + queue.count("."), 4 + queue.count(".")
-    wholes, parts, times = (cells[each::columns] for each in range(at, at + 3))
-    if not len(wholes) == len(parts) == len(times):
+    cells = body.translate(_COMMAS, _NO_NUMBERS).decode("latin-1").split(",")
+    powers, times = cells[1::3], cells[2::3]
+    if not len(powers) == len(times) > 0:
         return None
-    powers = list(map(".".join, zip(wholes, parts, strict=True)))
-    if not powers or _body_text(queue, powers, times) != body.decode("latin-1"):
-        return None
-    times_ns, milliwatts = _whole_seconds_ns(times), _watts(wholes, parts) or _any_watts(powers)
+    times_ns, milliwatts = _whole_seconds_ns(times), _milliwatts(powers)
     if times_ns is None or milliwatts is None or not _are_in_bounds(times_ns):
         return None
-    return Block(times_ns, milliwatts, times, powers)
+    readings = Block(times_ns, milliwatts, times, watts_texts(milliwatts))
+    return readings if encode_block(queue, readings) == body else None
 
 
-_COMMAS = bytes.maketrans(b"\n.", b",,")
-_NO_DIGITS = b'{}": _' + string.ascii_letters.encode()
+_COMMAS = bytes.maketrans(b"\n", b",")
+_NO_NUMBERS = b'{}": _' + string.ascii_letters.encode()
 
 
-def _watts(wholes: Sequence[str], parts: Sequence[str]) -> list[int] | None:
-    """The mW of powers before and after their points, where they are no less than 0 and as they would be written."""
-    try:
-        watts, rest = list(map(int, wholes)), map(PARTS.__getitem__, parts)
-        milliwatts = [1000 * each + part for each, part in zip(watts, rest, strict=True)]
-    except (KeyError, ValueError):
-        return None
-    is_right = list(map(str, watts)) == wholes and min(watts) >= 0 and max(milliwatts) <= _MAX_MILLIWATTS
-    return milliwatts if is_right else None
-
-
-def _any_watts(powers: Sequence[str]) -> list[int] | None:
-    """The mW of any powers that `watts_texts` writes, else None."""
+def _milliwatts(powers: Sequence[str]) -> list[int] | None:
+    """These powers in whole mW, the nearest, if all are numbers and none is too large."""
     try:
         milliwatts = [round(1000 * value) for value in map(float, powers)]
+        return milliwatts if -_MAX_MILLIWATTS <= min(milliwatts) <= max(milliwatts) <= _MAX_MILLIWATTS else None
     except (ValueError, OverflowError):
         return None
-    is_right = max(map(abs, milliwatts)) <= _MAX_MILLIWATTS and watts_texts(milliwatts) == powers
-    return milliwatts if is_right else None
 
 
 def _whole_seconds_ns(times: Sequence[str]) -> Sequence[int] | None:

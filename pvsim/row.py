@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Context, Decimal, Inexact
+from itertools import repeat
 from operator import add
 from typing import NamedTuple
 
@@ -49,8 +50,8 @@ def format_row(reading: Reading, pv_milliwatts: int) -> str:
 def format_block(meter_id: str, readings: Block, pv_milliwatts: Sequence[int]) -> list[str]:
     """`format_row` of each reading of a block."""
     sums = watts_texts(list(map(add, readings.milliwatts, pv_milliwatts)))
-    columns = zip(readings.times, readings.powers, kilowatts_texts(pv_milliwatts), sums, strict=True)
-    return [f"{meter_id},{time},{power},{pv},{row_sum}" for time, power, pv, row_sum in columns]
+    columns = readings.times, readings.powers, kilowatts_texts(pv_milliwatts), sums
+    return [",".join(cells) for cells in zip(repeat(meter_id, len(sums)), *columns, strict=True)]
 
 
 def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:

@@ -28,7 +28,6 @@ def power_text(scaled: int, decimals: int) -> str:
 _THOUSANDTHS = [power_text(each, 3)[1:] for each in range(1000)]  # ".0", ".001", …, ".999"
 _PADDED = [f"{each:03}" for each in range(1000)]
 _TAILS = [text.rstrip("0") for text in _PADDED]  # "", "001", "002", …, "01", …
-PARTS = {text[1:]: number for number, text in enumerate(_THOUSANDTHS)}
 _FEW = 100  # numbers; for more it pays to have a table
 
 
@@ -51,15 +50,15 @@ def kilowatts_texts(milliwatts: Sequence[int]) -> list[str]:
         return [power_text(each, 6) for each in milliwatts]
     if len(milliwatts) < _FEW or max(milliwatts) >= 1000 * 2**13:
         return [
-            f"{each // 1_000_000}.{_PADDED[each // 1000 % 1000]}{_TAILS[tail]}"
-            if (tail := each % 1000)
+            f"{each // 1_000_000}.{_PADDED[each // 1000 % 1000]}{tail}"
+            if (tail := _TAILS[each % 1000])
             else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
             for each in milliwatts
         ]
     heads, tails = _kilowatts(), _TAILS
     return [
-        heads[each // 1000] + tails[tail]
-        if (tail := each % 1000)
+        heads[each // 1000] + tail
+        if (tail := tails[each % 1000])
         else f"{each // 1_000_000}{_THOUSANDTHS[each // 1000 % 1000]}"
         for each in milliwatts
     ]

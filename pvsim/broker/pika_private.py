@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pika
+import pika.adapters.utils.io_services_utils as io_services
 import pika.exceptions as errors
 import pika.frame
 
@@ -46,6 +47,11 @@ pika.BasicProperties.decode = _decode_leniently
 def undecoded(properties: Any) -> bytes:
     """The bytes of properties that pika could not decode, nothing of those that it could."""
     return getattr(properties, "undecoded", b"")
+
+
+# What has come of a frame is copied with each piece, and pika reads pieces of 4 kB.
+
+io_services._AsyncTransportBase._MAX_RECV_BYTES = 2**16
 
 
 class TooLargeError(BrokerError):
