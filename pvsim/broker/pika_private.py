@@ -94,9 +94,13 @@ class Connection(Bounded):
             self._emit()
 
     def _emit(self) -> None:
+        """Send at once what the socket takes: pika waits for the loop's next turn, and what is due then comes first."""
         data, self._outgoing = bytes(self._outgoing), bytearray()
         if data and self._transport:  # or else the connection is lost
+            waits = self._transport.get_write_buffer_size()
             super()._adapter_emit_data(data)
+            if not waits and self._transport.get_write_buffer_size():
+                self._transport._on_socket_writable()
 
 
 def check_frame(start: bytes) -> None:

@@ -179,10 +179,10 @@ class Recording:
         wait_until(is_done, LONGEST_S, f"{rows} rows")
 
     def ages(self) -> dict[int, Counter[int]]:
-        """After its end: for each second, how many rows were durable how many ms after their reading's instant."""
+        """After its end: for each second, how many rows were durable how many µs after their reading's instant."""
         content = json.loads(self._state.read_bytes()[STATE.size :])
         return {
-            int(second): Counter({int(ms): count for ms, count in ages.items()}) for second, ages in content.items()
+            int(second): Counter({int(us): count for us, count in ages.items()}) for second, ages in content.items()
         }
 
     def verify(self, *span: str) -> float:
@@ -323,7 +323,7 @@ def rows(bench: Bench) -> Iterator[Result]:
 
 
 def run_live(bench: Bench, meters: int, seconds: int, interval: str, linger: int) -> tuple[Counter[int], str]:
-    """The ages of the rows in ms, and a note."""
+    """The ages of the rows in µs, and a note."""
     services = bench.services()
     (services.directory / "simulation.ini").write_text(f"[meter]\nlinger = {linger}\n" if linger else "")
     recording = Recording(bench, services, ids_of(meters), meters)
@@ -363,14 +363,14 @@ def text(before: Usage, after: Usage, seconds: float) -> str:
     return f"{cores:.2f} cores {before.rss_kb / 1024:.0f} → {after.rss_kb / 1024:.0f} MB"
 
 
-def percentile_s(ages_ms: Counter[int], share: float) -> float:
+def percentile_s(ages_us: Counter[int], share: float) -> float:
     """The age in s that this share of rows does not exceed."""
-    left = share * ages_ms.total()
-    for age_ms in sorted(ages_ms):
-        left -= ages_ms[age_ms]
+    left = share * ages_us.total()
+    for age_us in sorted(ages_us):
+        left -= ages_us[age_us]
         if left <= 0:
             break
-    return (age_ms + 1) / 1e3
+    return age_us / 1e6
 
 
 def latency(bench: Bench) -> Iterator[Result]:

@@ -2,7 +2,7 @@
 
 PVSIM_BENCH names a file. Its first 24 bytes are rewritten after each commit: rows, meters that have any, and the time
 in ns since the epoch. At the end JSON follows: for each second, how many of its readings had their rows durable how
-many ms later.
+many µs later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TimedFiles(DayFiles):
         self._rows = 0
         self._meters: set[str] = set()
         self._pending: list[Sequence[int]] = []
-        self._ages_ms: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._ages_us: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
     def write_day(self, meter_id: str, day: date, times_ns: Sequence[int], rows: Sequence[str]) -> int:
         """As it is, and remember."""
@@ -50,14 +50,14 @@ class TimedFiles(DayFiles):
         os.pwrite(self._fd, STATE.pack(self._rows, len(self._meters), now_ns), 0)
         for times_ns in self._pending:
             for time_ns in times_ns:
-                self._ages_ms[time_ns // 10**9][(now_ns - time_ns) // 10**6] += 1
+                self._ages_us[time_ns // 10**9][(now_ns - time_ns) // 1000] += 1
         self._pending.clear()
         return failed
 
     def close(self) -> None:
         """As it is; the last time counts."""
         super().close()
-        os.pwrite(self._fd, json.dumps(self._ages_ms).encode(), STATE.size)
+        os.pwrite(self._fd, json.dumps(self._ages_us).encode(), STATE.size)
 
 
 def serve(options: pv.Options, host: runtime.Host) -> None:
