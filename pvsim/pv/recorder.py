@@ -29,7 +29,7 @@ from pvsim.texts import fixed_text, time_text
 
 log = logging.getLogger("pvsim.pv")
 
-MOST_PENDING = 20_000  # readings; then they are committed at once, to bound the memory
+MOST_PENDING = 60_000  # readings, 6 MB; then they are committed at once: to sync few takes as long as to sync many
 MOST_KEPT = 20_000  # rows of all meters whose files cannot be written; more are computed again when they come again
 MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, for many at a time slow the broker
 LONGEST_WRITE_S = 0.1  # until what is written is committed

@@ -149,18 +149,27 @@ def test_local(ours: str, theirs: str, expected: bool) -> None:
 
 
 class Transport:
-    """Keeps what pika would send."""
+    """As pika's: what is written waits until the loop, or somebody else, says that the socket takes it."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self._waiting = b""
 
     def write(self, data: bytes) -> None:
-        """Send."""
-        self.sent.append(data)
+        """Keep it."""
+        self._waiting += data
+
+    def get_write_buffer_size(self) -> int:
+        """How much waits."""
+        return len(self._waiting)
+
+    def _on_socket_writable(self) -> None:
+        self.sent.append(self._waiting)
+        self._waiting = b""
 
 
 def test_what_is_written_at_one_go_is_sent_at_one_go() -> None:
-    """The frames of many messages together, in their order; much of it in pieces, and nothing after the end."""
+    """The frames of many messages together and at once, in their order; much of it in pieces; nothing after the end."""
     loop = Loop()
     connection = Connection.__new__(Connection)
     connection._owner_loop, connection._outgoing, connection._transport = loop, bytearray(), Transport()
