@@ -386,9 +386,9 @@ def test_clock_steps(node: Node, services: Services) -> None:
 
 
 def set_clock(path: Path, ahead_s: int) -> None:
-    """Set the clock of a service so far ahead of ours."""
+    """Set the clock of a service so far ahead of ours, or behind."""
     part = path.with_suffix(".part")
-    part.write_text(f"+{ahead_s}s\n")
+    part.write_text(f"{ahead_s:+}s\n")
     part.replace(path)
 
 
