@@ -35,14 +35,14 @@ class Client:
         """Have a queue get what comes to an exchange with this key."""
         self._confirming.queue_bind(queue, exchange, key)
 
-    def flood(self, bodies: Iterable[bytes]) -> None:
-        """Publish to M as fast as it goes. A channel that is closed may lose what is not confirmed; the last one is."""
+    def flood(self, bodies: Iterable[bytes], key: str = "M") -> None:
+        """Publish as fast as it goes. A channel that is closed may lose what is not confirmed; the last one is."""
         channel = self._connection.channel()
         *most, last = bodies
         for body in most:
-            channel.basic_publish("", "M", body, PERSISTENT)
+            channel.basic_publish("", key, body, PERSISTENT)
         channel.confirm_delivery()
-        channel.basic_publish("", "M", last, PERSISTENT)
+        channel.basic_publish("", key, last, PERSISTENT)
         channel.close()
 
     def count(self, queue: str) -> int:

@@ -1,24 +1,46 @@
-"""A cluster of three nodes that lose each other: 100 meters, and each reading once in the end.
+"""A cluster of three nodes that lose each other: each reading once in the end, and whatever queues held of others.
 
-More of it: PVSIM_CLUSTER_ROUNDS=10 sudo -E sh tests/run.sh broker -k cluster -s
+More of it: PVSIM_ROUNDS=10 sudo -E sh tests/run.sh broker -k cluster -s, or -k majority, or -k settled
 """
 
 from __future__ import annotations
 
-import os
+import random
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from pvsim.tools.node import Node
 from tests.broker import shell
+from tests.broker.ages import HISTORY, Meters
 from tests.broker.cluster import Cluster
 from tests.broker.conftest import PATIENCE, Service, Services, wait_until
 from tests.broker.dayfiles import have_come
+from tests.broker.witness import ROUNDS, lost_by, witnesses
 
 METERS = 100
-ROUNDS = int(os.environ.get("PVSIM_CLUSTER_ROUNDS", "3"))
+DOWN_S = 30
+pytestmark = pytest.mark.xdist_group("heavy")  # one cluster for all of them
+
+
+@pytest.fixture(scope="module")
+def whole_cluster() -> Iterator[Cluster]:
+    """Three nodes for all tests of this file."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(whole_cluster: Cluster) -> Cluster:
+    """Three nodes that run, without queues."""
+    for node in whole_cluster.nodes:
+        node.start()
+    whole_cluster.wait_until_united()
+    shell.delete_queues(whole_cluster.nodes[0])
+    return whole_cluster
 
 
 class Fleet:
@@ -61,16 +83,14 @@ class Fleet:
 
 
 @pytest.mark.timeout(600 + 120 * ROUNDS)
-@pytest.mark.xdist_group("heavy")
 @pytest.mark.long
-def test_cluster(services: Services) -> None:
+def test_cluster(cluster: Cluster, services: Services) -> None:
     """Leaders killed, all nodes restarted in turn, one cut off: rows flow on, and in the end none is missing."""
-    with Cluster() as cluster:
-        fleet = Fleet(cluster, services)
-        kill_leaders(fleet)
-        restart_all(fleet)
-        cut_one_off(fleet)
-        fleet.finish()
+    fleet = Fleet(cluster, services)
+    kill_leaders(fleet)
+    restart_all(fleet)
+    cut_one_off(fleet)
+    fleet.finish()
 
 
 def kill_leaders(fleet: Fleet) -> None:
@@ -104,6 +124,81 @@ def cut_one_off(fleet: Fleet) -> None:
     fleet.catch_up()
 
 
+@pytest.mark.timeout(600 + 240 * ROUNDS)
+@pytest.mark.long
+def test_majority_lost(cluster: Cluster, services: Services) -> None:
+    """Two of three nodes killed for half a minute: whatever the age of a meter, its queue keeps what it held."""
+    (services.directory / "broker.ini").write_text(f"[broker]\nhost = {cluster.hosts}\n")
+    (services.directory / "simulation.ini").write_text("[meter]\nbatch = 10\n")
+    old = Meters(cluster, services, "Old")
+    old.fill()
+    old.start()
+    for number in range(ROUNDS):
+        if number:
+            old.fill()
+        lose_majority(old, number)
+    old.stop()
+
+
+def lose_majority(old: Meters, number: int) -> None:
+    """Meters that run for long, for seconds, since a moment, that begin when two nodes are gone, and a history."""
+    cluster, services = old.cluster, old.services
+    seconds, fresh, late = (Meters(cluster, services, f"{name}{number}") for name in ("Seconds", "Fresh", "Late"))
+    history = Meters(cluster, services, f"History{number}", *HISTORY)
+    for each in (seconds, fresh, late, history):
+        each.fill()
+    for each in (seconds, history):
+        each.start()
+        each.wait_for_messages()
+    time.sleep(random.uniform(0, 2))
+    fresh.start()
+    time.sleep(random.uniform(0, 1.5))
+    survivor = cluster.nodes[number % 3]
+    with without_majority(cluster, survivor, "ignore" if number % 2 == 0 else "pause_minority"):
+        late.start()
+        old.start()  # the second fleet
+    ages = [old, seconds, fresh, late, history]
+    pv = services.start(
+        "pvsim.pv", "-conf", "broker.ini", "-ids", *(meter_id for each in ages for meter_id in each.ids)
+    )
+    until_s = int(time.time())
+    for each in ages:
+        each.wait_for_rows(until_s)
+    for each in ages:
+        each.stop(keep=each is old)
+    assert pv.stop(timeout=30) == 0
+    count = sum(each.check(until_s) for each in ages)
+    print(f"round {number + 1}: {count} messages of somebody else, and every reading")
+
+
+@contextmanager
+def without_majority(cluster: Cluster, survivor: Node, handling: str) -> Iterator[None]:
+    """kill -9 of two nodes at once, which are started again half a minute later."""
+    shell.ask(survivor, f"application:set_env(rabbit, cluster_partition_handling, {handling})")
+    killed = [node for node in cluster.nodes if node is not survivor]
+    for node in killed:
+        node.kill()
+    end_s = time.monotonic() + DOWN_S
+    yield
+    time.sleep(end_s - time.monotonic())
+    for node in killed:
+        node.start()
+    cluster.wait_until_whole()
+
+
+@pytest.mark.timeout(600 + 120 * ROUNDS)
+@pytest.mark.long
+def test_settled(cluster: Cluster) -> None:
+    """kill -9 of the leader of queues: what it has confirmed is there with the next one."""
+    lost: list[str] = []
+    for number in range(ROUNDS):
+        leader, other, _ = random.sample(cluster.nodes, 3)
+        lost += lost_by(witnesses(leader, number), leader, other)
+        leader.start()
+        cluster.wait_until_whole()
+    assert not lost
+
+
 def test_services_spread(node: Node, services: Services) -> None:
     """Of many services, some begin with one host and some with another, and all of them find the one that works."""
     (services.directory / "broker.ini").write_text(f"[broker]\nhost = 127.0.0.1:1, 127.0.0.1:{node.port}\n")
@@ -114,15 +209,14 @@ def test_services_spread(node: Node, services: Services) -> None:
     assert [meter.stop() for meter in meters] == [0] * 12
 
 
-def test_password_on_a_network(node: Node, services: Services) -> None:
+def test_password_on_a_network(node: Node, cluster: Cluster, services: Services) -> None:
     """That others can listen is said once, however often the connection is made; to this machine itself it is not."""
-    with Cluster(1) as cluster:
-        (remote,) = cluster.nodes
-        local = services.meter(node, "-ids", "Local")
-        wait_until(lambda: "Connected" in local.output, 20, "a connection")
-        meter = services.meter(remote)
-        wait_until(lambda: "Connected" in meter.output, 20, "a connection")
-        shell.ctl(remote, "close_all_connections", "again")
-        wait_until(lambda: meter.output.count("Connected") == 2, 20, "another connection")
-        assert meter.output.count(f"go to the broker at {remote.host}:{remote.port} unencrypted") == 1
-        assert "unencrypted" not in local.output
+    remote = cluster.nodes[0]
+    local = services.meter(node, "-ids", "Local")
+    wait_until(lambda: "Connected" in local.output, 20, "a connection")
+    meter = services.meter(remote)
+    wait_until(lambda: "Connected" in meter.output, 20, "a connection")
+    shell.ctl(remote, "close_all_connections", "again")
+    wait_until(lambda: meter.output.count("Connected") == 2, 20, "another connection")
+    assert meter.output.count(f"go to the broker at {remote.host}:{remote.port} unencrypted") == 1
+    assert "unencrypted" not in local.output

@@ -24,6 +24,7 @@ from pvsim.tools.node import Node
 from tests.allowed import require
 from tests.broker import shell
 from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until
+from tests.broker.witness import ROUNDS, lost_by, witnesses
 
 
 def gaps(instants: list[float], step: float = 1) -> list[tuple[float, float]]:
@@ -46,6 +47,15 @@ def test_broker_killed(own_node: Node, services: Services) -> None:
     assert meter.stop() == pv.stop() == 0
     assert gaps(services.times("Meter_0")) == []
     services.verify()
+
+
+@pytest.mark.timeout(600 + 60 * ROUNDS)
+def test_settled(own_node: Node) -> None:
+    """kill -9 of the broker: it comes back with what it had confirmed."""
+    lost: list[str] = []
+    for number in range(ROUNDS):
+        lost += lost_by(witnesses(own_node, number), own_node, own_node)
+    assert not lost
 
 
 def test_broker_killed_as_the_queue_is_declared(own_node: Node, services: Services) -> None:
