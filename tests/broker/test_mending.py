@@ -9,6 +9,7 @@ import json
 import re
 import selectors
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from pvsim.config import BrokerSettings
 from pvsim.ids import REJECTED
 from pvsim.reading import encode
 from pvsim.tools.node import Node
+from tests.allowed import require
 from tests.broker import shell
 from tests.broker.conftest import Service, Services, held, wait_until
 from tests.broker.told import Told, at
@@ -131,6 +133,34 @@ def test_alarm(own_node: Node, services: Services, told: Told, options: Sequence
     wait_until(lambda: held(own_node, "Meter_0") > FOREIGN + 5, 30, f"messages of the meter: {meter.output}")
     assert meter.output.count("Connected") == 1
     assert "delete_queue" not in meter.output
+    meter.stop()
+    assert foreign_left(own_node, "Meter_0") == FOREIGN
+
+
+@contextmanager
+def slow_disk(node: Node) -> Iterator[None]:
+    """Each sync of the broker takes five seconds."""
+    require("trace")
+    assert node._server
+    calls = "fsync,fdatasync"
+    inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:delay_enter=5000000")
+    command = ["strace", "-f", *inject, "-o", "/dev/null", "-p", str(node._server.pid)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as strace:
+        yield
+        strace.terminate()
+
+
+@pytest.mark.long
+def test_slow_disk(own_node: Node, services: Services, told: Told) -> None:
+    """A broker that takes seconds to answer, and a connection that is lost: the meter waits, and goes on."""
+    prefill(own_node, "Meter_0")
+    with slow_disk(own_node):
+        meter = services.meter(own_node, env=at(told))
+        for number in (1, 2):
+            wait_until(lambda: meter.output.count("Connected") == number, 20, "a connection")  # noqa: B023
+            before = confirmed(told)
+            wait_until(lambda: confirmed(told) > before, 40, f"a confirm: {meter.output}")  # noqa: B023
+            shell.ctl(own_node, "close_all_connections", "test")
     meter.stop()
     assert foreign_left(own_node, "Meter_0") == FOREIGN
 
