@@ -7,7 +7,8 @@ first message of a meter on a connection, or after a while, goes through it, man
 that message is the oldest which a queue needs that is another one: what comes after it is in order, either way.
 Where it does not exist, which is so with most brokers, nothing of this costs anything.
 
-A mark stays for a minute after its meter has found it: another host may publish the same meter.
+A mark stays for a minute after its meter has found it, on however many connections: another host may publish the same
+meter. Until then each connection takes it for new, and all since the queue was declared is sent again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Marks:
         self._exist = False
         self._looked_s = 0.0
         self._heeded_s: dict[str, float] = {}
+        self._found_s: dict[str, float] = {}  # when marks that are not removed yet were found, on any connection
         self._none: set[str] = set()  # queues without one, as their next messages need not ask again
         self._is_denied = False
 
@@ -82,6 +84,7 @@ class Marks:
 
     def note_none(self, queue: str) -> None:
         """A queue has no mark: its next message goes straight to it."""
+        self._found_s.pop(queue, None)
         self._none.add(queue)
 
     def do_without(self, reason: Exception) -> None:
@@ -92,11 +95,17 @@ class Marks:
 
     def heed(self, queue: str) -> None:
         """Its meter has found the mark of a queue."""
-        self._heeded_s[queue] = time.monotonic()
-        self._broker.later(_STAYS_S, partial(self._remove, queue))
+        now_s = time.monotonic()
+        self._heeded_s[queue] = now_s
+        found_s = self._found_s.setdefault(queue, now_s)
+        self._broker.later(max(0.0, found_s + _STAYS_S - now_s), partial(self._remove, queue))
 
     def _remove(self, queue: str) -> None:
-        self._ask(queue, lambda channel, told: channel.queue_unbind(queue, MARKS, queue, callback=told), lambda _: None)
+        def on_answered(is_removed: bool) -> None:
+            if is_removed:
+                self._found_s.pop(queue, None)
+
+        self._ask(queue, lambda channel, told: channel.queue_unbind(queue, MARKS, queue, callback=told), on_answered)
 
     def declare(self, queue: str, arguments: dict[str, Any], done: Callable[[Queue], None]) -> None:
         """Declare a queue that is not there, and leave a mark. Without the permission for one, there is none."""

@@ -371,6 +371,21 @@ def test_set_up_anew(own_node: Node, services: Services, interval: int) -> None:
 
 
 @pytest.mark.long
+def test_marked_and_flapping(node: Node, services: Services) -> None:
+    """However often connections break, a queue that a PV service had declared is taken for a new one no longer."""
+    services.pv(node, "-ids", "M")
+    wait_until(lambda: "M" in shell.ctl(node, "list_queues", "name").split(), 20, "the queue")
+    meter = services.start("tests.broker.hasty", "-conf", "broker.ini", "-ids", "M")
+    services.wait_for_rows("M", 4)
+    counts = []
+    for _ in range(5):
+        shell.ctl(node, "close_all_connections", "test")
+        services.wait_for_rows("M", len(services.times("M")) + 4)
+        counts.append(meter.output.count("The queue M was replaced"))
+    assert counts[2] == counts[4], meter.output
+
+
+@pytest.mark.long
 def test_declared_anew_while_it_is_quiet(own_node: Node, services: Services) -> None:
     """A queue is deleted, and declared by a PV service before the meter's next reading: nothing is missing."""
     services.meter(own_node, "--interval", "25")
