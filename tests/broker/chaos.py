@@ -22,7 +22,7 @@ from pvsim.errors import PvsimError
 from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.broker.client import connected
-from tests.broker.conftest import Service, Services
+from tests.broker.conftest import Service, Services, wait_until
 from tests.broker.test_promises import faked_clock, set_clock
 
 STEADY, CHANGING, MOST = 16, 4, 24  # meters: those whose settings stay, those whose settings change, all with the added
@@ -67,7 +67,7 @@ class Chaos:
         self.changes: dict[str, list[str]] = {meter_id: [""] for meter_id in IDS[STEADY:]}
         self.meters = len(IDS)
         self.deleted: dict[str, float] = {}  # queues, and when
-        self._menders = ThreadPoolExecutor(16)
+        self._menders = ThreadPoolExecutor(1_000)  # none waits for another one: the broker may have to start before
         self._mending: list[Future[None]] = []
         self._starting = threading.Lock()
         self._is_broker_down = False
@@ -275,14 +275,15 @@ class Chaos:
         self._mending.append(self._menders.submit(break_and_mend))
 
     def _tell_broker(self, arguments: Sequence[str]) -> None:
-        for _ in range(100):
+        end_s = time.monotonic() + 300
+        while time.monotonic() < end_s:
             try:
-                self.node.ctl("--timeout", "20", *arguments)
+                if not self._is_broker_down:
+                    self.node.ctl("--timeout", "20", *arguments)
+                    return
             except PvsimError as error:
                 if "does not exist" in str(error):  # a policy that was cleared by the one before
                     return
-            else:
-                return
             time.sleep(0.5)
         raise AssertionError(f"rabbitmqctl {arguments} does not work")
 
@@ -293,6 +294,7 @@ class Chaos:
 
     def _restart(self, name: str) -> None:
         if service := self.running.get(name):
+            wait_until(lambda: service.output, 30, "its first words: before, it would not hear the signal")
             assert service.stop() == 0, service.output
             self.start(name)
 

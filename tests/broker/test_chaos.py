@@ -34,6 +34,7 @@ from pvsim.pv.setaside import SPARE
 from pvsim.tools.node import Node
 from pvsim.tools.verify.report import KINDS
 from tests.allowed import require
+from tests.broker import shell
 from tests.broker.chaos import DISK, IDS, INTERVAL_NS, LONG_AGO_S, STEADY, Chaos
 from tests.broker.client import connected
 from tests.broker.conftest import Services, wait_until
@@ -43,7 +44,7 @@ SEED = int(os.environ.get("PVSIM_CHAOS_SEED") or secrets.randbelow(1_000_000))
 BATCH_NS = 500 * INTERVAL_NS  # what a message of a meter that is behind holds at most
 FOREIGN = re.compile(rb'"time_s": ?(\d{7})}')
 
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.long]
 
 
 @pytest.fixture
@@ -82,7 +83,9 @@ def test_chaos(own_node: Node, services: Services, disk: Path) -> None:
     try:
         wait_until(is_caught_up, 120, "all meters to catch up")
     except AssertionError as error:
-        queues = own_node.ctl("list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state")
+        queues = shell.ctl(
+            own_node, "list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state"
+        )
         raise AssertionError(f"{sorted(late)} are late:\n{queues}\n{services.all_output()}") from error
     print(f"caught up {time.monotonic() - began:.1f} s after the last breakdown")
     check_rubbish(chaos)
