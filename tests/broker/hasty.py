@@ -1,4 +1,4 @@
-"""pvsim-meter that removes the mark of a queue some seconds after it was found, not a minute."""
+"""pvsim-meter that removes the mark of a queue half a minute after it was found, not a whole one."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pvsim import meter
 from pvsim.broker import marks
 
 if __name__ == "__main__":
-    setattr(marks, "_STAYS_S", 10.0)  # noqa: B010
+    setattr(marks, "_STAYS_S", 25.0)  # noqa: B010
     raise SystemExit(meter.main())
