@@ -281,10 +281,12 @@ def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
         assert cpu_s(pv) - cpu < 1
         channel.queue_purge(REJECTED)
         channel.queue_delete(REJECTED)
-        channel.basic_publish("", "M", b"later", PERSISTENT, mandatory=True)
-        time.sleep(11)
-        channel.basic_publish("", "M", b"later still", PERSISTENT, mandatory=True)
-        wait_until(lambda: f"the queue {REJECTED}" not in told.status, 30, f"the first again: {told.status}")
+
+        def is_used_again() -> bool:
+            channel.basic_publish("", "M", b"later", PERSISTENT, mandatory=True)
+            return f"the queue {REJECTED}" not in told.status
+
+        wait_until(is_used_again, 60, "the first again")
         assert held(node, REJECTED) >= 0
     assert pv.stop() == 0
 
