@@ -61,7 +61,7 @@ def test_example(name: str, tmp_path: Path) -> None:
     assert_replays(name, *example(name), tmp_path)
 
 
-@pytest.mark.parametrize("at, name", enumerate(EXAMPLES), ids=list(EXAMPLES))
+@pytest.mark.parametrize("at, name", list(enumerate(EXAMPLES)), ids=list(EXAMPLES))
 def test_readme(at: int, name: str, tmp_path: Path) -> None:
     """A file with README's header and README's keys replays as that of the manual page."""
     told, header, keys = ROWS[at]
