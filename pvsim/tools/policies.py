@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 OK, NOTE, FAILED = "ok", "note", "FAILED"
-_CTL_TIMEOUT_S = 20
+_CTL_TIMEOUT_S = 60
 _POLICIES = "policies"
 
 
@@ -32,9 +32,11 @@ def policies(virtual_host: str, ids: list[str], is_here: bool) -> Iterator[Step]
         if not is_here or not shutil.which("rabbitmqctl"):
             raise OSError
         seen = {kind: _listed(f"list_{plural}", virtual_host) for kind, plural in by_whom.items()}
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        is_late = isinstance(error, subprocess.TimeoutExpired)
+        why = f", for rabbitmqctl does not answer within {_CTL_TIMEOUT_S} s" if is_late else ""
         where = f"rabbitmqctl list_policies -p {virtual_host}"
-        yield Step(_POLICIES, NOTE, f"not looked at; as root on the broker's machine: {where}")
+        yield Step(_POLICIES, NOTE, f"not looked at{why}; as root on the broker's machine: {where}")
         return
     losing = [(kind, each, why) for kind, policies in seen.items() for each in policies if (why := _loss(each))]
     if not losing:

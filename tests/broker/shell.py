@@ -154,6 +154,7 @@ def _shell_of(node: Node) -> _Shell:
     with _starting:
         if node not in _shells:
             _shells[node] = _Shell(node)
+            _shells[node].run(["await_startup", "--longnames", "--node", node.name])  # it may take AMQP before
         return _shells[node]
 
 
