@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -106,12 +106,15 @@ class Chaos:
             self.be_the_admin()
         self._wait_for_menders()
 
-    def be_the_admin(self) -> None:
-        """Do what the services say that a person is to do: a queue that a killed broker has left dead is deleted."""
+    def be_the_admin(self, dead: Collection[str] = ()) -> None:
+        """Do what the services say that a person is to do: a queue that a killed broker has left dead is deleted.
+
+        That goes once a queue, for its leader may be back in a moment; those that are `dead` are deleted anyway.
+        """
         advice = set(
             re.findall(r"rabbitmqctl delete_queue (M_\d+|pvsim\S+)\.?$", self.services.all_output(), re.MULTILINE)
         )
-        for queue in advice - self.deleted.keys():
+        for queue in advice - (self.deleted.keys() - dead):
             if not self._is_broker_down:
                 self.deleted[queue] = math.inf
                 print(f"the admin deletes {queue}")
