@@ -27,7 +27,7 @@ EMPTY_REFUSALS = 4  # so many in a row by a queue that holds nothing: one that i
 MAIN_FAILURES = 3  # so often the main channel's fault: the queue's messages go beside it from then on
 LOG_S, MOST_LOGGED = 10.0, 8
 QUIET_S = 20.0
-YOUNG_S = 2.0  # 3.10.8 to 4.3.6, killed: queues of up to 0.9 s were dead or empty, none of 1.2 s
+YOUNG_S = 2.0  # 3.10.8 to 4.3.6, killed: queues of up to 1.0 s were dead or empty, none of 1.3 s or more
 
 
 class State(Enum):

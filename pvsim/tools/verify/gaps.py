@@ -97,8 +97,8 @@ def day_spans(day: date, time_zone: tzinfo | None) -> Sequence[Span]:
     """When it is this local day: 23, 24 or 25 hours, and hardly ever in more than one piece."""
     noon = ((day - _1970).days * 24 + 12) * 3600 * SECOND_NS // HALF_MINUTE_NS
     reach = 28 * 3600 * SECOND_NS // HALF_MINUTE_NS
-    slots = range(max(0, noon - reach), min(noon + reach, END_NS // HALF_MINUTE_NS))
-    found = runs([slot for slot in slots if local_day(slot * HALF_MINUTE_NS, time_zone) == day], 1)
+    near = range(max(0, noon - reach), min(noon + reach, END_NS // HALF_MINUTE_NS))
+    found = runs([each for each in near if local_day(each * HALF_MINUTE_NS, time_zone) == day], 1)
     return [(run.start * HALF_MINUTE_NS, run.stop * HALF_MINUTE_NS) for run in found]
 
 
