@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,8 @@ while read -r line; do groups=$line; done
 for group in $groups; do kill -s KILL -- "-$group"; done
 rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }
 """
+# A program begins when the guard knows of it: whoever starts it may end between the two.
+_WHEN_TOLD = 'read -r _ && exec "$@" </dev/null'
 
 
 class Nest:
@@ -51,16 +54,20 @@ class Nest:
         """Start a program in `cwd` or the directory, in a session of its own; what it prints is added to `log`."""
         with log.open("ab") as output:
             child = subprocess.Popen(
-                command,
+                ["/bin/sh", "-c", _WHEN_TOLD, "sh", *command],
+                bufsize=0,
                 cwd=cwd or self.directory,
                 env=env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._children = [each for each in self._children if each.poll() is None] + [child]
-        self._tell_guard(" ".join(str(each.pid) for each in self._children))
+        assert child.stdin
+        with child.stdin, suppress(BrokenPipeError):  # it may be killed already
+            self._children = [each for each in self._children if each.poll() is None] + [child]
+            self._tell_guard(" ".join(str(each.pid) for each in self._children))
+            child.stdin.write(b"\n")
         return child
 
     def close(self) -> None:

@@ -188,3 +188,17 @@ def test_nest_ends_its_processes() -> None:
     nest.close()
     assert child.returncode == -signal.SIGKILL
     assert not nest.directory.exists()
+
+
+def test_nest_interrupted_while_it_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of which the guard has not heard does not begin: Ctrl-C may come in between."""
+
+    def interrupt(_nest: Nest, _groups: str) -> None:
+        raise KeyboardInterrupt
+
+    with Nest("pvsim-test-") as nest, monkeypatch.context() as patch:
+        patch.setattr(Nest, "_tell_guard", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            nest.spawn(["sleep", "600"], {**os.environ, "NEST": str(tmp_path)}, nest.directory / "log")
+        wait_until(lambda: not processes_of(tmp_path), 10, "its end")
+        patch.undo()
