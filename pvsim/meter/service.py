@@ -39,7 +39,10 @@ _BAR_WIDTH = 30
 
 
 class Service(Owner):
-    """A fleet with a real clock, a real broker and a real progress file."""
+    """A fleet with a real clock, a real broker and a real progress file.
+
+    All that touches the world outside is made here, once, and handed on: so there is a field for each.
+    """
 
     def __init__(self, options: Options, host: runtime.Host, clock: Callable[[], int] = time.time_ns) -> None:
         now_ns = clock()

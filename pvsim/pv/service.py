@@ -35,7 +35,10 @@ TICK_S, QUIET_S = 1.0, 5.0
 
 
 class Service(Owner):
-    """A recorder with a real clock, a real broker and real files."""
+    """A recorder with a real clock, a real broker and real files.
+
+    All that touches the world outside is made here, once, and handed on: so there is a field for each.
+    """
 
     def __init__(
         self, options: Options, host: runtime.Host, files: DayFiles, clock: Callable[[], float] = time.time
