@@ -83,7 +83,17 @@ class Cluster:
         return next(node for node in self.nodes if node.name == name)
 
     def wait_until_united(self) -> None:
-        """Until each node knows that all of them run."""
+        """Until each node knows that all of them run.
+
+        One that comes back from a partition may hang for ever as it starts (3.10, in Erlang's `global`): it is killed,
+        and started again, as an administrator would do.
+        """
+        for node in self.nodes:
+            try:
+                wait_until(partial(self._holds, node, "rabbit:is_running()"), 15, f"{node.name} to run")
+            except AssertionError:
+                node.kill()
+                node.start()
         for node in self.nodes:
             what = f"length({_RUNNING}) =:= {len(self.nodes)}"
             wait_until(partial(self._holds, node, what), 90, f"{what} at {node.name}")

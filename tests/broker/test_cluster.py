@@ -21,7 +21,7 @@ from tests.broker.conftest import PATIENCE, Service, Services, wait_until
 from tests.broker.dayfiles import have_come
 from tests.broker.witness import ROUNDS, lost_by, witnesses
 
-METERS = 100
+METERS = 50
 DOWN_S = 30
 pytestmark = pytest.mark.xdist_group("heavy")  # one cluster for all of them
 

@@ -16,7 +16,7 @@ from tests.broker.dayfiles import have_come
 
 AWAY_S = float(os.environ.get("PVSIM_OUTAGE_SECONDS", "20"))
 METERS = 1000
-INTERVAL_S = 2
+INTERVAL_S = 5
 INTERVAL = ("--interval", str(INTERVAL_S))
 
 
@@ -67,14 +67,11 @@ def test_back_soon(own_node: Node, services: Services) -> None:
     services.meter(own_node, "--interval", "0.1", "--state-dir", ".")
     services.pv(own_node, "-ids", "Meter_0")
     services.wait_for_rows("Meter_0", 30)
-    took = []
     for _ in range(3):
         own_node.kill()
         count = len(services.times("Meter_0"))
         own_node.start()
         began = time.monotonic()
-        services.wait_for_rows("Meter_0", count + 1)
-        took.append(time.monotonic() - began)
+        services.wait_for_rows("Meter_0", count + 1, timeout=15)
+        print(f"\nfrom the broker's return to the first new row: {time.monotonic() - began:.2f} s")
         time.sleep(3)
-    print(f"\nfrom the broker's return to the first new row: {', '.join(f'{each:.2f}' for each in took)} s")
-    assert max(took) < 15
