@@ -193,7 +193,8 @@ def check(services: Services) -> Service:
 
 def plain(text: str) -> str:
     """A text without the word by which newer brokers name the permission that they miss."""
-    return re.sub(r"(configure|write|read) (?=access to )", "", text)
+    first = re.compile(r"(configure|write|read) a(?=ccess to )", re.IGNORECASE)
+    return first.sub(lambda match: "A" if match[0][0].isupper() else "a", text)
 
 
 def in_one_go(told: Told, meter: Service, sentence: str) -> None:

@@ -317,7 +317,8 @@ def test_rejected_deleted(node: Node, services: Services, client: Client) -> Non
 
 
 # What a broker leaves that is killed right after declaring a queue: the queue is known, but its log was never begun.
-# RabbitMQ 4.3 has no Mnesia, and what it knows is on its disk at once.
+# RabbitMQ 4.3 has no Mnesia, and what it knows is on its disk at once. It begins the log when it starts again; before
+# anybody can use the queue then, its only member is stopped.
 _NEVER_BEGIN = """
 Queue = '%2F_pvsim.rejected',
 Wait = fun Wait() -> ra_leaderboard:lookup_leader(Queue) =/= undefined orelse begin timer:sleep(5), Wait() end end,
@@ -326,6 +327,10 @@ timer:sleep(50),
 ok = ra:force_delete_server(quorum_queues, {Queue, node()}),
 catch mnesia:sync_log(),
 ok
+"""
+_STAY_DEAD = """
+Member = {'%2F_pvsim.rejected', node()},
+case ra:members(Member, 2000) of {ok, _, _} -> ra:stop_server(quorum_queues, Member); _ -> ok end
 """
 
 
@@ -336,9 +341,12 @@ def start_with_dead_queue(node: Node, services: Services) -> Service:
         dead = pool.submit(shell.ask, node, _NEVER_BEGIN)
         client.publish(b"rubbish")
         assert dead.result() == "ok"
+    pv.process.send_signal(signal.SIGSTOP)
     node.kill()
     node.start()
     wait_for_queue(node, "M", 30)
+    assert shell.ask(node, _STAY_DEAD) == "ok"
+    pv.process.send_signal(signal.SIGCONT)
     if not held(node, "M"):  # a broker that is killed may forget what it confirmed a moment before
         with connected(node) as client:
             client.publish(b"rubbish")
