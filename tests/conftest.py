@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests import allowed
+from tests.examples import examples
 
 # What the tests of each part require, by the part's directory.
 REQUIRED = {
@@ -21,7 +22,7 @@ REQUIRED = {
 
 def pytest_configure() -> None:
     """Have SIGTERM end a run as Ctrl-C does, with what its tests have started; and no example fail for its time."""
-    settings.register_profile("any machine", deadline=None)
+    settings.register_profile("any machine", examples(100), deadline=None)
     settings.load_profile("any machine")
     if threading.current_thread() is threading.main_thread():  # a worker of xdist may run in another one
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,7 +5,8 @@
 #   sh tests/run.sh unit|broker|package [ARG ...]    one part; further arguments go to pytest
 #   sh tests/run.sh bench|models [ARG ...]           how fast it is, how true it is (not of all); see --help
 #
-#   unit       ruff, mypy --strict, and the tests that need no broker and no clock
+#   unit       ruff, mypy --strict, and the tests that need no broker and no clock; alone, and where CI is not set, with
+#              a third of hypothesis's examples
 #   broker     the services with a RabbitMQ node of their own
 #   package    the Debian package in booted machines: Debian 12 and 13, or PVSIM_SUITES="bookworm trixie forky"; with
 #              lintian, piuparts, autopkgtest, reprotest, debsums and systemd-analyze
@@ -219,6 +220,10 @@ case $parts in
         run_part broker "$@"
         wait
         cat "$reports/beside.log"
+        ;;
+    unit)
+        [ -n "${CI-}" ] || export PVSIM_QUICK=1
+        run_part unit "$@"
         ;;
     *) run_part "$parts" "$@" ;;
 esac

@@ -20,6 +20,7 @@ from pvsim.errors import ConfigError
 from pvsim.models import load as loads
 from pvsim.models import solar
 from pvsim.models.faults import Fault, Periods
+from tests.examples import examples
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "pvsim"
 TABLES = {"broker": config.BROKER, "meter": config.METER, "pv": config.PV}
@@ -757,7 +758,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(st.binary(max_size=80), st.lists(LINES, max_size=8).map(lambda lines: "\n".join(lines).encode()))
 )

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim import disk
@@ -29,6 +29,7 @@ from pvsim.errors import DayFileError
 from pvsim.instants import END_NS
 from pvsim.reading import Reading, block
 from pvsim.row import HEADER, Row, format_block, format_row, parse_row, reading_key, sum_w, with_points
+from tests.examples import examples
 from tests.unit.dayfiles import NAME, SECOND, START, spied_reads, timed_rows
 
 DAY = date(2025, 11, 22)
@@ -372,7 +373,7 @@ def test_same_time_other_value(files: DayFiles, tmp_path: Path, caplog: pytest.L
     assert files.second_values["Meter_0"].startswith("Meter_0,1763769601,7.0,")
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["5", "5.5", "50"])), max_size=4), max_size=8))
 def test_two_values_are_noticed(batches: list[list[tuple[int, str]]]) -> None:
     """In any order, in one message or after a restart: there is a word of it when an instant has two values."""
@@ -392,7 +393,7 @@ def test_two_values_are_noticed(batches: list[list[tuple[int, str]]]) -> None:
 VALUES = ["5", "5.5", "50", "5.05", "-5", "0", "0.001", "500000"]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.sampled_from(VALUES), st.booleans(), st.booleans()), min_size=1, max_size=60
@@ -748,7 +749,7 @@ def test_far_look_up(files: DayFiles, reads: list[int]) -> None:
 # Anything.
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -792,7 +793,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=70, deadline=None)
+@examples(70)
 @given(
     st.sampled_from([START + 86398 * SECOND, 999_999_998 * SECOND, 8 * SECOND]),
     st.lists(STEPS, max_size=12),

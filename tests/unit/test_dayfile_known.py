@@ -13,13 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim import disk
 from pvsim.dayfile import DayFiles, contents, known
 from pvsim.reading import Reading
 from pvsim.row import HEADER, format_row, is_row, reading_key
+from tests.examples import examples
 from tests.unit.dayfiles import NAME, SECOND, START, spied_reads, timed_rows
 
 COUNT = 3000
@@ -251,7 +252,7 @@ def test_many_late_rows(tmp_path: Path, files: DayFiles) -> None:
     assert len((tmp_path / NAME).read_text().splitlines()) == len(order) + 1
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=9), min_size=1, max_size=12),
     st.lists(st.booleans(), min_size=12, max_size=12),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.errors import NotAReading
@@ -16,6 +16,7 @@ from pvsim.meter.pacing import messages
 from pvsim.models import PowerModel, faults, load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Given, Periods
 from pvsim.reading import JSON, decode, decode_block
+from tests.examples import examples
 
 SECOND = 10**9
 START = 1_700_000_040 * SECOND  # the beginning of a minute
@@ -192,7 +193,7 @@ some_faults = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(some_faults, st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]), st.lists(st.integers(1, 100), max_size=5))
 def test_pieces_do_not_matter(given: dict[str, Fault], interval_ns: int, cuts: list[int]) -> None:
     """The same slots send the same, in the same order, asked at once or in pieces, by this process or another."""
@@ -203,7 +204,7 @@ def test_pieces_do_not_matter(given: dict[str, Fault], interval_ns: int, cuts: l
     assert [item for piece in pieces for item in piece] == list(meter(given, RANDOM, interval_ns).sequence(slots))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(some_faults)
 def test_each_reading_is_sent(given: dict[str, Fault]) -> None:
     """Once, or twice if that is meant, unless it is dropped; and its row's time leads back to it."""

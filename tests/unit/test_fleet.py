@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pvsim.broker import CONFIRMED, REFUSED, REPLACED, SILENT, TOO_LARGE, UNMARKED, UNROUTABLE, Queue
@@ -27,6 +27,7 @@ from pvsim.meter.timeline import Timeline
 from pvsim.models import load
 from pvsim.models.faults import WHOLE, Fault, Faulty, Periods
 from pvsim.reading import decode
+from tests.examples import examples
 
 SECOND = 10**9
 FORGETS_NS = 5 * SECOND - 1  # a broker that is killed forgets no more than that
@@ -362,7 +363,7 @@ def test_rows_of_another_queue_are_in_order() -> None:
     assert world.fleet.confirmed > confirmed
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @example(["live", "live", "live", "restart", 1.0, "broker_forgets"], 1, SECOND, 0)
 @given(events, st.integers(1, 7), st.sampled_from([SECOND, SECOND // 4, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
 def test_nothing_is_missing(happens: list[str | float], batch: int, interval_ns: int, linger_ns: int) -> None:
@@ -391,7 +392,7 @@ EVERYTHING = {
 }
 
 
-@settings(max_examples=130, deadline=None)
+@examples(130)
 @given(events, st.integers(1, 7), st.sampled_from([SECOND, 7 * SECOND]), st.sampled_from([0, 5 * SECOND]))
 def test_nothing_is_missing_with_faults(
     happens: list[str | float], batch: int, interval_ns: int, linger_ns: int
@@ -425,7 +426,7 @@ def test_a_drop_out_is_no_delay() -> None:
     assert world.fleet.confirmed == 6
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(events)
 def test_unconfirmed_readings_are_bounded(happens: list[str | float]) -> None:
     """Whatever happens, one message of a meter is on its way at most, with as many readings as it may carry."""
@@ -558,7 +559,7 @@ def test_backlog_limits_how_far_a_meter_goes_back() -> None:
     assert sorted(world.received["M_0"]) == list(range(START + 51 * SECOND, START + 62 * SECOND, SECOND))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(events, st.integers(1, 500), st.integers(0, 400))
 def test_history_is_whole(happens: list[str | float], batch: int, ahead_s: int) -> None:
     """Whatever happens, and however long it is stopped, a span that is asked for is delivered, and nothing else."""

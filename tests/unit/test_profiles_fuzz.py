@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.profiles import BadProfile, Wishes, read
+from tests.examples import examples
 
 SECOND = 10**9
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -104,7 +105,7 @@ def meaning(dialect: Dialect, text: str) -> dict[int, int] | None:
     return {at // SECOND: power for at, power in zip(profile.times, profile.milliwatts, strict=True)}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(files())
 def test_as_it_was_written(file: tuple[Dialect, list[int], list[int], list[str]]) -> None:
     """An unbroken file is what was written, or refused since its numbers can be read in two ways."""
@@ -122,7 +123,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.sampled_from(CHANGES),
     st.integers(1, 40),
@@ -203,7 +204,7 @@ def is_another_dialect(dialect: Dialect, powers: list[int], how: str) -> bool:
     return is_grouped and how in ("comma for point", "point for comma")
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(
     files(),
     st.sampled_from(BREAKS),

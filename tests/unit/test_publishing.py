@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pvsim.broker import CONFIRMED, REFUSED, REPLACED, UNMARKED, UNROUTABLE, Broker, Delivery, Owner, arguments
 from pvsim.broker.ledger import Kind
 from pvsim.broker.marks import MARKS
 from pvsim.config import BrokerSettings
+from tests.examples import examples
 from tests.unit.world import Rabbit, new_rabbit
 
 SETTINGS = BrokerSettings()
@@ -166,7 +167,7 @@ EVENTS: Mapping[str, Callable[[World], object]] = {
 }
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @example(["publish A", "silence"])
 @example(["publish A", "publish B"])
 @example(["deleted", "publish A"])

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pika.exceptions import StreamLostError
 
@@ -26,6 +26,7 @@ from pvsim.ids import REJECTED
 from pvsim.pv import Options, service
 from pvsim.pv.setaside import SPARE
 from pvsim.reading import encode
+from tests.examples import examples
 from tests.unit.rabbit import Box, Message
 from tests.unit.world import Rabbit, new_rabbit
 
@@ -316,7 +317,7 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(sorted({name for events in some for name in events})), max_size=40)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @example(["other starts", "live", "moved and forgotten"])
 @example(["forbidden", "lost", "live", "publish A"])
 @example(["deleted", "live", "declared", "live"])
@@ -333,7 +334,7 @@ def test_every_queue_is_consumed(events: list[str]) -> None:
         world.settle()
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(orders(COMMON, SET_ASIDE))
 def test_what_is_no_reading_is_set_aside(events: list[str]) -> None:
     """Whatever happens to the queues for it: nothing is acknowledged before it is safe, nothing is lost, none waits."""

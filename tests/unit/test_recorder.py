@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim.broker import Delivery
@@ -28,6 +28,7 @@ from pvsim.models import solar
 from pvsim.pv.recorder import LONGEST_WRITE_S, Recorder, Settings
 from pvsim.reading import encode
 from pvsim.row import HEADER
+from tests.examples import examples
 
 SECOND = 10**9
 DAY = 86_400 * SECOND
@@ -271,7 +272,7 @@ EVENTS: Mapping[str, Callable[[World], None]] = {
 }
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=80))
 def test_nothing_is_lost(events: list[str]) -> None:
     """In any order of events: a row for each reading, once; rubbish set aside; nothing acknowledged too early."""

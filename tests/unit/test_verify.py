@@ -29,6 +29,7 @@ from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.gaps import check_meter
 from pvsim.tools.verify.report import KINDS, ON_PURPOSE
 from pvsim.tools.verify.rows import check_day
+from tests.examples import examples
 
 SECOND = 10**9
 START_S = 1_763_769_600  # 2025-11-22T00:00:00Z
@@ -294,7 +295,7 @@ def test_what_is_said(tmp_path: Path, run: Run) -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data())
 def test_any_damage(data: st.DataObject) -> None:
     """One byte changed, lost or added anywhere but at the ends is found, whatever it is."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pvsim import config
@@ -22,6 +22,7 @@ from pvsim.tools.verify import clean, command, rows
 from pvsim.tools.verify.expected import Expected, expect
 from pvsim.tools.verify.report import Report
 from pvsim.tools.workers import in_order
+from tests.examples import examples
 from tests.unit.test_verify import NAME, SETTINGS, START_S, Run, run, write, wrong
 
 __all__ = ["run"]  # a fixture
@@ -54,7 +55,7 @@ def slowly(call: Callable[[], Report]) -> Report:
         return call()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.tuples(st.integers(0, 86_000), st.integers(1, 40)), min_size=1, max_size=5),
     st.booleans(),
