@@ -12,10 +12,12 @@ import re
 import string
 from collections.abc import Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from itertools import repeat
+from operator import mul
 from typing import Any, NamedTuple, NoReturn
 
 from pvsim.errors import NotAReading
-from pvsim.instants import DAY_NS, END_NS, SECOND_NS
+from pvsim.instants import DAY_NS, END_NS, SECOND_NS, ends
 from pvsim.texts import seconds_texts, times_texts, watts_texts
 
 MAX_POWER_W = Decimal(10**12)
@@ -104,7 +106,7 @@ _NO_NUMBERS = b'{}": _' + string.ascii_letters.encode()
 def _milliwatts(powers: Sequence[str]) -> list[int] | None:
     """These powers in whole mW, the nearest, if all are numbers and none is too large."""
     try:
-        milliwatts = [round(1000 * value) for value in map(float, powers)]
+        milliwatts = list(map(round, map(mul, map(float, powers), repeat(1000))))
         return milliwatts if -_MAX_MILLIWATTS <= min(milliwatts) <= max(milliwatts) <= _MAX_MILLIWATTS else None
     except (ValueError, OverflowError):
         return None
@@ -126,8 +128,7 @@ def _whole_seconds_ns(times: Sequence[str]) -> Sequence[int] | None:
 
 def _are_in_bounds(times_ns: Sequence[int]) -> bool:
     """Whether these, of one message, are of years that there are, and neither too many nor of too many days."""
-    is_regular = isinstance(times_ns, range)
-    first_ns, last_ns = (times_ns[0], times_ns[-1]) if is_regular else (min(times_ns), max(times_ns))
+    first_ns, last_ns = ends(times_ns)
     are_of_few_days = len(times_ns) <= MAX_DAYS or last_ns - first_ns < (MAX_DAYS - 1) * DAY_NS
     return first_ns >= 0 and last_ns < END_NS and len(times_ns) <= MAX_READINGS and are_of_few_days
 

@@ -51,7 +51,7 @@ def format_block(meter_id: str, readings: Block, pv_milliwatts: Sequence[int]) -
     """`format_row` of each reading of a block."""
     sums = watts_texts(list(map(add, readings.milliwatts, pv_milliwatts)))
     columns = readings.times, readings.powers, kilowatts_texts(pv_milliwatts), sums
-    return [",".join(cells) for cells in zip(repeat(meter_id, len(sums)), *columns, strict=True)]
+    return list(map(",".join, zip(repeat(meter_id, len(sums)), *columns, strict=True)))
 
 
 def sum_w(power_w: Decimal, pv_milliwatts: int) -> Decimal:

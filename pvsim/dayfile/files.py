@@ -13,6 +13,7 @@ from pvsim.dayfile.file import DayFile
 from pvsim.dayfile.name import HALF_MINUTE_NS, half_minute_day, local_day
 from pvsim.disk import FileSystem, sentence, sync_directory
 from pvsim.errors import DayFileError
+from pvsim.instants import ends
 
 log = logging.getLogger("pvsim.dayfile")
 
@@ -106,7 +107,7 @@ class DayFiles:
 
     def by_day(self, times_ns: Sequence[int], rows: Sequence[str]) -> dict[date, tuple[Sequence[int], Sequence[str]]]:
         """These rows, and the instants of their readings, by the days whose files they belong into."""
-        if times_ns and (day := self._only_day(min(times_ns) // HALF_MINUTE_NS, max(times_ns) // HALF_MINUTE_NS)):
+        if times_ns and (day := self._only_day(*ends(times_ns))):
             return {day: (times_ns, rows)}
         parts: dict[date, tuple[list[int], list[str]]] = {}
         for time_ns, row in zip(times_ns, rows, strict=True):
@@ -115,8 +116,9 @@ class DayFiles:
             part[1].append(row)
         return dict(parts)
 
-    def _only_day(self, first: int, last: int) -> date | None:
+    def _only_day(self, first_ns: int, last_ns: int) -> date | None:
         """The day of all that lies between, if it is one, and that is found out soon."""
+        first, last = first_ns // HALF_MINUTE_NS, last_ns // HALF_MINUTE_NS
         if last - first > _MANY_HALF_MINUTES:
             return None
         days = {half_minute_day(half_minute, self._time_zone) for half_minute in range(first, last + 1)}

@@ -11,7 +11,7 @@ from decimal import Context, Decimal, Inexact
 
 from pvsim.broker import Copy, LiveLink
 from pvsim.config import Address
-from pvsim.instants import SECOND_NS
+from pvsim.instants import SECOND_NS, ends
 from pvsim.row import HEADER
 from pvsim.texts import decimal_text
 
@@ -36,7 +36,7 @@ class Live:
     def add(self, meter_id: str, times_ns: Sequence[int], rows: Sequence[str]) -> None:
         """These rows are durable: the newest one is to be copied, if it is newer than the last copy."""
         at = len(times_ns) - 1
-        if at and times_ns[at] != (newest_ns := max(times_ns)):
+        if at and times_ns[at] != (newest_ns := ends(times_ns)[1]):
             at = times_ns.index(newest_ns)
         time_ns = times_ns[at]
         if time_ns > self._newest_ns.get(meter_id, -1) and abs(self._clock() * SECOND_NS - time_ns) < RECENT_NS:

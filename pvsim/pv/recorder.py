@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
+from pvsim.instants import ends, joined
 from pvsim.models import PowerModel
 from pvsim.reading import decode, decode_block
 from pvsim.row import format_block, format_row
@@ -103,11 +104,16 @@ class Batch:
     __slots__ = ("days", "new", "rows", "tags", "times_ns")
 
     def __init__(self) -> None:
-        self.times_ns: list[int] = []
+        self.times_ns: Sequence[int] = ()
         self.rows: list[str] = []
         self.tags: list[int] = []
         self.days: list[tuple[date, Part]] = []  # what is still to be written of it, once that has begun
         self.new = 0  # rows that were not there yet
+
+    def add(self, times_ns: Sequence[int], rows: Sequence[str]) -> None:
+        """These rows, too."""
+        self.times_ns = joined(self.times_ns, times_ns)
+        self.rows += rows
 
 
 class Meter:
@@ -130,16 +136,15 @@ class Meter:
         times_ns, rows = self._rows(body)
         if self.check:
             self.check(times_ns)
-        self.pending.times_ns += times_ns
-        self.pending.rows += rows
+        self.pending.add(times_ns, rows)
         return len(rows)
 
     def withdraw(self) -> list[int]:
         """All that was not acknowledged is pending again, without its messages, whose tags are returned."""
         writing, later = self.writing or Batch(), self.pending
         self.writing, self.pending = None, Batch()
-        self.pending.times_ns = writing.times_ns + later.times_ns
-        self.pending.rows = writing.rows + later.rows
+        for each in writing, later:
+            self.pending.add(each.times_ns, each.rows)
         return writing.tags + later.tags
 
     def _rows(self, body: bytes) -> tuple[Sequence[int], list[str]]:
@@ -170,7 +175,7 @@ class Settings(NamedTuple):
 
 def _check_window(now_ns: Callable[[], int], window_ns: int, times_ns: Sequence[int]) -> None:
     now = now_ns()
-    for each in min(times_ns), max(times_ns):
+    for each in ends(times_ns):
         if abs(each - now) > window_ns:
             window_s = fixed_text(window_ns, 9)
             raise NotAReading(f"time_s {time_text(each)} is more than {window_s} s from now, the time_window")
@@ -193,7 +198,8 @@ class Recorder:
         self._settings = settings
         self._dirty: dict[str, Meter] = {}  # meters with something to write, in turns
         self._pending = 0  # readings, of meters whose files can be written
-        self._commit_is_due = False
+        self._arrived = 0  # readings, until now
+        self._turn_is_due = False
 
     @property
     def waiting(self) -> set[str]:
@@ -264,26 +270,31 @@ class Recorder:
     def _commit_soon(self, readings: int) -> None:
         """Commit when all that has arrived is read, or at once when it is much and nothing else is being written."""
         self._pending += readings
-        if self._pending >= MOST_PENDING and not any(meter.writing for meter in self._dirty.values()):
+        self._arrived += readings
+        if self._pending >= MOST_PENDING and not self._is_writing():
             self._commit()
         else:
             self._commit_later()
 
     def _commit_later(self) -> None:
-        if not self._commit_is_due:
-            self._commit_is_due = True
-            self._settings.later(0, partial(self._commit_when_read, self._pending))
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._settings.later(0, partial(self._commit_when_read, self._arrived))
 
-    def _commit_when_read(self, pending: int) -> None:
+    def _commit_when_read(self, arrived: int) -> None:
         """All is read when a turn of the loop has brought nothing more: pika reads 100 kB in each."""
-        if pending < self._pending and len(self._dirty) < MOST_DIRTY:
-            self._settings.later(0, partial(self._commit_when_read, self._pending))
-        else:
+        self._turn_is_due = False
+        if arrived < self._arrived and len(self._dirty) < MOST_DIRTY and not self._is_writing():
+            self._commit_later()
+        elif self._dirty:
             self._commit()
+
+    def _is_writing(self) -> bool:
+        """Whether a meter has rows of which not all are written: that goes on, whatever comes meanwhile."""
+        return any(meter.writing for meter in self._dirty.values())
 
     def _commit(self) -> None:
         """Commit a slice of what is pending; the loop goes on between one and the next."""
-        self._commit_is_due = False
         begin_s = self._settings.clock()
         written = self._write()
         failed = self._files.commit()
@@ -293,8 +304,7 @@ class Recorder:
         self._acknowledge([meter for meter in written if meter.meter_id not in failed])
         self._owner.on_commit(duration_s)
         if self._dirty:
-            self._commit_is_due = True
-            self._settings.later(0, self._commit)
+            self._commit_later()
 
     def _write(self) -> list[Meter]:
         """Write for a while, a meter and a day at a time, in turns; returns the meters of which all is written."""

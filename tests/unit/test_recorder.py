@@ -25,6 +25,7 @@ from pvsim.broker import Delivery
 from pvsim.dayfile import DayFiles, file_name, files
 from pvsim.errors import DayFileError
 from pvsim.models import solar
+from pvsim.pv import recorder
 from pvsim.pv.recorder import LONGEST_WRITE_S, Recorder, Settings
 from pvsim.reading import encode
 from pvsim.row import HEADER
@@ -333,6 +334,34 @@ def test_a_meter_of_many_days_takes_turns() -> None:
                 break
         assert longest_s < LONGEST_WRITE_S + 2 * READING_S
         world.settle()
+        assert world.rows() == world.published
+
+
+def test_slices_go_on_by_themselves() -> None:
+    """A message of many days is written and acknowledged, though nothing else comes and no time goes by."""
+    with new_world() as world:
+        world.publish(BREAKABLE, 20, DAY)
+        world.deliver(BREAKABLE)
+        for _ in range(10):
+            world.turn()
+        assert not world.unsettled
+        assert world.files.slices > 5
+        assert world.rows() == world.published
+
+
+def test_commits_of_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a full commit is gathered, too, and when all is committed there are no more commits."""
+    monkeypatch.setattr(recorder, "MOST_PENDING", 10)
+    with new_world() as world:
+        for _ in range(4):
+            world.publish(SOUND, 5)
+        commits = []
+        for arriving in 3, 1, 0, 0, 0:
+            for _ in range(arriving):
+                world.deliver(SOUND)
+            world.turn()
+            commits.append((world.files.slices, world.recorder.rows))
+        assert commits == [(1, 10), (2, 20), (2, 20), (2, 20), (2, 20)]
         assert world.rows() == world.published
 
 
