@@ -29,6 +29,8 @@ from pvsim.row import HEADER, instant_key, reading_key
 
 log = logging.getLogger("pvsim.dayfile")
 
+_AT_ONCE = 2000  # rows that are written: memory for many at a time would come from the system, and go back, each time
+
 
 class DayFile:
     """One open day file. Its methods raise DayFileError, after which the file is closed and cut back.
@@ -84,7 +86,8 @@ class DayFile:
                 rows = self._without_duplicates(rows, times_ns)
                 is_sorted = rows == sorted(rows)
             if rows:
-                self._write(("\n".join(rows) + "\n").encode())
+                for at in range(0, len(rows), _AT_ONCE):
+                    self._write(("\n".join(rows[at : at + _AT_ONCE]) + "\n").encode())
                 self._contents.learn(rows, self._size, is_sorted)
         except OSError as error:
             self._fail(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, tzinfo
 from pathlib import Path
 
@@ -110,10 +110,10 @@ class DayFiles:
         if times_ns and (day := self._only_day(*ends(times_ns))):
             return {day: (times_ns, rows)}
         parts: dict[date, tuple[list[int], list[str]]] = {}
-        for time_ns, row in zip(times_ns, rows, strict=True):
-            part = parts.setdefault(local_day(time_ns, self._time_zone), ([], []))
-            part[0].append(time_ns)
-            part[1].append(row)
+        for some in _half_minutes(times_ns):
+            part = parts.setdefault(local_day(times_ns[some.start], self._time_zone), ([], []))
+            part[0].extend(times_ns[some])
+            part[1].extend(rows[some])
         return dict(parts)
 
     def _only_day(self, first_ns: int, last_ns: int) -> date | None:
@@ -188,3 +188,13 @@ class DayFiles:
         except OSError as error:
             failure = DayFileError(sentence("write", self._directory, error))
             self._failed = dict.fromkeys(self._unlisted & self._written, failure) | self._failed
+
+
+def _half_minutes(times_ns: Sequence[int]) -> Iterator[slice]:
+    """Which of these instants share a half minute, and so a day: many of a range; of others, each by itself."""
+    start = 0
+    while start < len(times_ns):
+        left_ns = HALF_MINUTE_NS - times_ns[start] % HALF_MINUTE_NS
+        stop = start + (-(-left_ns // times_ns.step) if isinstance(times_ns, range) else 1)
+        yield slice(start, stop)
+        start = stop

@@ -11,7 +11,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, date, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -238,7 +238,41 @@ def test_midnight(tmp_path: Path) -> None:
     files.close()
 
 
+@examples(100)
+@given(
+    st.sampled_from(["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "UTC"]),
+    st.sampled_from([1761519600, 1162089060, 1761491400, 8]),  # near a midnight, or where a day begins twice
+    st.integers(-7200, 0),
+    st.sampled_from([SECOND // 4, SECOND, 7 * SECOND, 30 * SECOND, 31 * SECOND, 900 * SECOND, 100_000 * SECOND]),
+    st.integers(1, 300),
+)
+def test_parts_by_day(name: str, near_s: int, before_s: int, step_ns: int, count: int) -> None:
+    """Instants on a grid, which are told apart many at a time, have the days that each has by itself."""
+    zone, first_ns = ZoneInfo(name), max(0, near_s + before_s) * SECOND
+    instants = range(first_ns, first_ns + count * step_ns, step_ns)
+    wanted: dict[date, list[int]] = {}
+    for each in instants:
+        wanted.setdefault(datetime.fromtimestamp(each // SECOND, zone).date(), []).append(each)
+    files = DayFiles(Path(), zone)
+    for times_ns in instants, list(instants):
+        parts = files.by_day(times_ns, list(map(str, times_ns)))
+        assert {day: list(part[0]) for day, part in parts.items()} == wanted
+        assert {day: list(part[1]) for day, part in parts.items()} == {
+            day: list(map(str, some)) for day, some in wanted.items()
+        }
+
+
 # The file.
+
+
+def test_many_rows_at_once(files: DayFiles, tmp_path: Path) -> None:
+    """All of them, in order, and durable at one go."""
+    times_ns = range(START, START + 4_500 * SECOND, SECOND)
+    lines = format_block("Meter_0", block(times_ns, range(4_500)), range(4_500))
+    assert files.write("Meter_0", times_ns, lines) == 4_500
+    assert files.commit() == {}
+    assert rows(tmp_path / NAME) == lines
+    assert files.write("Meter_0", times_ns, lines) == 0
 
 
 def test_new_file(files: DayFiles, tmp_path: Path) -> None:
