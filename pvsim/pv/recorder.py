@@ -1,4 +1,4 @@
-"""Readings become rows, rows are committed, messages acknowledged.
+"""Rows are committed, messages acknowledged: when, and what becomes of those that cannot be (rows: pending.py).
 
 A message is acknowledged only after its rows are durable. What arrives together is committed together: deliveries are
 gathered while the loop reads them, then written, synced and acknowledged at one go. That goes in slices, a meter and a
@@ -22,11 +22,8 @@ from typing import NamedTuple, Protocol
 
 from pvsim.broker import Delivery, back_off
 from pvsim.errors import DayFileError, NotAReading
-from pvsim.instants import ends, joined
 from pvsim.models import PowerModel
-from pvsim.reading import decode, decode_block
-from pvsim.row import format_block, format_row
-from pvsim.texts import fixed_text, time_text
+from pvsim.pv.pending import Batch, Check, Meter, Part, check_window
 
 log = logging.getLogger("pvsim.pv")
 
@@ -36,12 +33,6 @@ MOST_DIRTY = 250  # meters with pending readings; then no more are waited for, f
 LONGEST_WRITE_S = 0.1  # until what is written is committed
 LONGEST_WAIT_S = 30.0  # until a file is tried again
 LONGEST_STOP_S = 5.0  # until what is left when the service is stopped is left to its successor
-
-Check = Callable[[Sequence[int]], None]
-"""Raises NotAReading if these instants will not do."""
-
-Part = tuple[Sequence[int], Sequence[str]]
-"""Rows of one day, and the instants of their readings before them."""
 
 
 class Link(Protocol):
@@ -98,63 +89,6 @@ class Owner(Protocol):
         """A commit is over."""
 
 
-class Batch:
-    """Rows of one meter, the instants of their readings, and the tags of their messages."""
-
-    __slots__ = ("days", "new", "rows", "tags", "times_ns")
-
-    def __init__(self) -> None:
-        self.times_ns: Sequence[int] = ()
-        self.rows: list[str] = []
-        self.tags: list[int] = []
-        self.days: list[tuple[date, Part]] = []  # what is still to be written of it, once that has begun
-        self.new = 0  # rows that were not there yet
-
-    def add(self, times_ns: Sequence[int], rows: Sequence[str]) -> None:
-        """These rows, too."""
-        self.times_ns = joined(self.times_ns, times_ns)
-        self.rows += rows
-
-
-class Meter:
-    """One meter whose readings are recorded. `retry_at_s`: when its file is tried again, None if it can be written."""
-
-    __slots__ = ("check", "failures", "meter_id", "pending", "power", "retry_at_s", "trouble", "writing")
-
-    def __init__(self, meter_id: str, power: PowerModel, check: Check | None) -> None:
-        self.meter_id = meter_id
-        self.power = power
-        self.check = check
-        self.pending = Batch()
-        self.writing: Batch | None = None
-        self.failures = 0
-        self.trouble = ""
-        self.retry_at_s: float | None = None
-
-    def add(self, body: bytes) -> int:
-        """Compute the rows of a message, and keep them for the next commit; returns how many, or NotAReading."""
-        times_ns, rows = self._rows(body)
-        if self.check:
-            self.check(times_ns)
-        self.pending.add(times_ns, rows)
-        return len(rows)
-
-    def withdraw(self) -> list[int]:
-        """All that was not acknowledged is pending again, without its messages, whose tags are returned."""
-        writing, later = self.writing or Batch(), self.pending
-        self.writing, self.pending = None, Batch()
-        for each in writing, later:
-            self.pending.add(each.times_ns, each.rows)
-        return writing.tags + later.tags
-
-    def _rows(self, body: bytes) -> tuple[Sequence[int], list[str]]:
-        if b"\n" in body and (block := decode_block(body, self.meter_id)):
-            return block.times_ns, format_block(self.meter_id, block, self.power(block.times_ns))
-        readings = decode(body, self.meter_id)
-        times_ns = [reading.time_ns for reading in readings]
-        return times_ns, list(map(format_row, readings, self.power(times_ns)))
-
-
 class Settings(NamedTuple):
     """What else a recorder is given: `later`, of the loop, and a `clock`, seconds from any beginning.
 
@@ -170,15 +104,7 @@ class Settings(NamedTuple):
     def check(self, meter_id: str) -> Check | None:
         """What the times of a meter's readings have to pass."""
         window_ns = self.windows_ns.get(meter_id)
-        return partial(_check_window, self.now_ns, window_ns) if window_ns else None
-
-
-def _check_window(now_ns: Callable[[], int], window_ns: int, times_ns: Sequence[int]) -> None:
-    now = now_ns()
-    for each in ends(times_ns):
-        if abs(each - now) > window_ns:
-            window_s = fixed_text(window_ns, 9)
-            raise NotAReading(f"time_s {time_text(each)} is more than {window_s} s from now, the time_window")
+        return partial(check_window, self.now_ns, window_ns) if window_ns else None
 
 
 class Recorder:
