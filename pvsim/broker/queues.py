@@ -20,7 +20,10 @@ from pvsim.foreign import foreign
 if TYPE_CHECKING:
     from pvsim.broker.connection import Broker
 
-OTHER_ARGUMENTS = "The queue %s exists with other arguments and is used as it is: %s"
+OTHER_ARGUMENTS = (
+    "The queue %s exists with other arguments and is used as it is. If they let it drop messages, readings are lost;"
+    " deleted, it is declared anew with the right ones. The broker says: %s"
+)
 REJECTED_KEPT = 100_000
 AT_ONCE = 8
 _TRY_AGAIN_S = 30.0

@@ -7,8 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from pvsim import __version__
+from pvsim.config.ini import unreadable
+from pvsim.disk import sentence
 from pvsim.errors import PvsimError
 from pvsim.foreign import printable
 from pvsim.helptext import add_examples
@@ -52,9 +55,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # as in `pvsim demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        print(f"pvsim {options.command}: {printable(_explain(error))}", file=sys.stderr)
+        return 1
     return status
+
+
+def _explain(error: OSError) -> str:
+    """A directory that this user may not look into, or stdout on a full disk."""
+    if error.filename:
+        return str(unreadable(error.filename, error))
+    _leave_stdout()
+    return sentence("write", Path("the output"), error)
+
+
+def _leave_stdout() -> None:
+    """What it still holds cannot be written: Python is not to try that as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:

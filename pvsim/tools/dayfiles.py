@@ -19,6 +19,8 @@ def named_day_files(paths: Iterable[Path]) -> Iterator[tuple[str, date, Path]]:
     """
     named = {path.absolute(): path for each in paths for path in _matching(each)}
     for path in named.values():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigError(f"{path} is no file, and may never end; leave it out.")
         try:
             meter_id, day = parse_file_name(path.name)
         except ValueError as error:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,8 @@ import pytest
 from pvsim.errors import ConfigError, PvsimError
 from pvsim.row import HEADER
 from pvsim.tools import main, report
+
+CHECKOUT = Path(__file__).parents[2]
 
 MIDNIGHT_S = 1_782_000_000  # 2026-06-21T00:00:00Z
 NAME = "Meter_0-2026-06-21.csv"
@@ -121,6 +127,42 @@ def test_a_pattern_that_the_shell_has_left_as_it_is(
         assert "2026-06-22" in out
     assert main([command, "Meter_1-*.csv"]) == 78
     assert "No file matches Meter_1-*.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_a_directory_that_may_not_be_looked_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """As /var/lib/pvsim is for those who are not of the group pvsim: a sentence, not a traceback."""
+    tmp_path.chmod(0)
+    user = os.geteuid()
+    try:
+        os.seteuid(user or 65534)  # root may look everywhere
+        assert main([command, str(tmp_path / "Meter_0-2026-01-05.csv")]) == 1
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+    assert re.search(
+        r"Meter_0-2026-01-05.csv cannot be read: Permission denied; use sudo, or ", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_what_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """A pipe, which nobody may ever write to, is not waited for."""
+    path = tmp_path / "Meter_0-2026-01-05.csv"
+    os.mkfifo(path)
+    assert main([command, str(path)]) == 78
+    assert f"{path} is no file, and may never end; leave it out." in capsys.readouterr().err
+
+
+def test_output_on_a_full_disk() -> None:
+    """It is said, in a sentence."""
+    command = [sys.executable, "-m", "pvsim.tools", "sample", "Meter_0", "--from", "2026-01-05", "--to", "2026-01-06"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=CHECKOUT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "pvsim sample: Cannot write the output: No space left on device; make room on that disk.\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_rows_in_any_order_count_once(run: Run, tmp_path: Path) -> None:

@@ -18,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvsim import config, tools
-from pvsim.dayfile import DayFiles
+from pvsim.dayfile import DayFiles, local_day
 from pvsim.errors import ConfigError
+from pvsim.instants import END_NS, SECOND_NS
 from pvsim.meter import progress
 from pvsim.models import load, solar
 from pvsim.reading import Reading
 from pvsim.row import HEADER, format_row
 from pvsim.tools import verify
 from pvsim.tools.verify.expected import Expected, expect
-from pvsim.tools.verify.gaps import check_meter
+from pvsim.tools.verify.gaps import check_meter, day_spans
 from pvsim.tools.verify.report import KINDS, ON_PURPOSE
 from pvsim.tools.verify.rows import check_day
 from tests.examples import examples
@@ -745,3 +746,19 @@ def test_bad_option(run: Run, option: list[str], capsys: pytest.CaptureFixture[s
         run(NAME, *option)
     assert error.value.code == 2
     assert f"argument {option[0]}: {option[1]} is n" in capsys.readouterr().err.replace("'", "")
+
+
+ZONES = "Europe/Berlin", "America/Havana", "America/Sao_Paulo", "Pacific/Apia", "Africa/Monrovia", "UTC"
+CHANGES = "1970-01-01", "1970-01-02", "1972-01-07", "2011-12-30", "2017-10-15", "2020-11-01", "2026-03-29", "9999-12-31"
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_when_it_is_a_day(zone: str) -> None:
+    """As if each half minute was asked for its day, whatever the clocks do on it."""
+    time_zone = ZoneInfo(zone)
+    for day in map(date.fromisoformat, CHANGES):
+        noon_s = (day - date(1970, 1, 1)).days * 86_400 + 43_200
+        near = range(max(0, noon_s - 40 * 3600), min(noon_s + 40 * 3600, END_NS // SECOND_NS), 30)
+        its = [each for each in near if local_day(each * SECOND_NS, time_zone) == day]
+        found = day_spans(day, time_zone)
+        assert [each for start, end in found for each in range(start // SECOND_NS, end // SECOND_NS, 30)] == its

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from pvsim.tools.verify.expected import Expected
 from pvsim.tools.verify.report import Gap, Report
 
 _1970 = date(1970, 1, 1)
+_HALF_HOUR, _DAY = 60, 24 * 120  # half minutes; no time zone has changed its clocks there and back in less
 
 
 def check_meter(
@@ -98,8 +99,23 @@ def day_spans(day: date, time_zone: tzinfo | None) -> Sequence[Span]:
     noon = ((day - _1970).days * 24 + 12) * 3600 * SECOND_NS // HALF_MINUTE_NS
     reach = 28 * 3600 * SECOND_NS // HALF_MINUTE_NS
     near = range(max(0, noon - reach), min(noon + reach, END_NS // HALF_MINUTE_NS))
-    found = runs([each for each in near if local_day(each * HALF_MINUTE_NS, time_zone) == day], 1)
+    if (offset := _only_offset(near[::_HALF_HOUR], time_zone)) is not None:
+        start = noon - _DAY // 2 - offset
+        found = [range(max(0, start), min(start + _DAY, END_NS // HALF_MINUTE_NS))]
+    else:
+        found = list(runs([each for each in near if local_day(each * HALF_MINUTE_NS, time_zone) == day], 1))
     return [(run.start * HALF_MINUTE_NS, run.stop * HALF_MINUTE_NS) for run in found]
+
+
+def _only_offset(half_minutes: Iterable[int], time_zone: tzinfo | None) -> int | None:
+    """How far the local time is ahead of UTC at all of these, in half minutes; None if that changes."""
+    step_s = HALF_MINUTE_NS // SECOND_NS
+    try:
+        local = [(each, datetime.fromtimestamp(each * step_s, time_zone).replace(tzinfo=UTC)) for each in half_minutes]
+    except (ValueError, OverflowError):  # the year 10000
+        return None
+    offsets = {int(there.timestamp()) // step_s - each for each, there in local}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _days(since_ns: int, until_ns: int, time_zone: tzinfo | None) -> Iterator[date]:
