@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--nb-meter",
         type=config.parse_nb_meter,
         metavar="N",
-        help="publish Meter_0 … Meter_N-1 (default: nb_meter of the simulation file, else 1)",
+        help="publish Meter_0 … Meter_N-1 (0 or less: 1; default: nb_meter of the simulation file, else 1)",
     )
     which.add_argument(
         "-ids", "--meter-ids", nargs="+", metavar="ID", help="publish these meters; Meter_0..499 stands for 500"
