@@ -21,9 +21,10 @@ _ADVICE = {
     errno.EDQUOT: "make room, or raise the quota",
     errno.EFBIG: "raise the limit on file sizes",
     errno.EROFS: "mount that disk writable",
-    errno.EACCES: "let the user that this runs as write there",
-    errno.EPERM: "let the user that this runs as write there",
+    errno.EACCES: "let the user that this runs as read and write there",
+    errno.EPERM: "let the user that this runs as read and write there",
     errno.ENOENT: "create the directory",
+    errno.EEXIST: "move it away",
     errno.ENOTDIR: "name a directory",
     errno.EISDIR: "move that directory away",
     errno.EINVAL: "move it away",
@@ -200,6 +201,17 @@ def status_of(path: Path) -> os.stat_result | None:
         return path.lstat()
     except OSError:
         return None
+
+
+def is_absent(path: Path) -> bool:
+    """Whether it is known that nothing stands at a path: of one that cannot be reached, it is not."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def sentence(verb: str, path: Path, error: OSError) -> str:

@@ -109,7 +109,7 @@ class ProgressFile:
         try:
             return read(path.read_text())
         except OSError as error:
-            raise ProgressError(f"Cannot read {path}: {error.strerror}.") from None
+            raise ProgressError(disk.sentence("read", path, error)) from None
         except (ValueError, TypeError, RecursionError) as error:
             raise ProgressError(
                 f"{path} is damaged ({error}); move it away, and its meters begin anew from now."

@@ -180,6 +180,8 @@ class Service(Owner):
             parts.append(self._why_it_waits())
         if self._readers and self._readers.missing:
             parts.append(self._readers.missing)
+        if self._tracks.trouble:
+            parts.append(self._tracks.trouble)
         return f"{', '.join(parts)}; {self._broker.state}"
 
     def _count(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from pvsim.disk import sentence
 from pvsim.errors import ProgressError
 from pvsim.meter.progress import Track, made_with
 from pvsim.meter.progressfiles import ProgressFile
@@ -22,6 +23,7 @@ class Tracks:
     """The progress of the meters of one process, by meter id; on disk, too, if it has a file."""
 
     def __init__(self, file: ProgressFile | None, timeline: Timeline, now_ns: int) -> None:
+        self.trouble = ""  # why they cannot be saved, a sentence
         self._file = file
         self._timeline = timeline
         self._now_ns = now_ns
@@ -49,13 +51,22 @@ class Tracks:
             log.warning("%s%s: %s Nothing from before the change is sent again.", first, more, change)
 
     def save(self) -> None:
-        """Keep them on disk; a disk that is full is logged, and tried again at the next call."""
+        """Keep them on disk; that a disk is full is told, and tried again at the next call."""
         if not self._file:
             return
         try:
             self._file.save(self._tracks)
         except OSError as error:
-            log.error("Cannot save the progress in %s: %s. Trying again.", self._file.path, error.strerror)
+            self._note(sentence("save the progress in", self._file.path, error))
+        else:
+            self._note("")
+
+    def _note(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            log.error("%s Trying again.", trouble)
+        elif self.trouble and not trouble:
+            log.info("Saves the progress again.")
+        self.trouble = trouble
 
     def _fingerprint(self, settings: MeterSettings) -> str:
         """What the readings of a meter come from; worked out once for all meters that share their settings."""

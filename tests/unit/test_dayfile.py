@@ -658,8 +658,11 @@ def test_no_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["deleted", "moved", "replaced", "cut", "extended"])
-def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str) -> None:
-    """Rows go into the file that has the name, not into one that was taken away; what others add is seen."""
+def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Rows go into the file that has the name, not into one that was taken away; what others add is seen.
+
+    That a file was taken away is said, once.
+    """
     put(files, readings(0, 1))
     path = tmp_path / NAME
     if what == "deleted":
@@ -677,6 +680,27 @@ def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str) -> None:
     put(files, readings(1, 2))
     assert seconds(path) == ([0, 1, 2] if what == "extended" else [1, 2])
     assert put(files, readings(1, 2)) == 0
+    gone = f"{path} was removed or replaced while it was written; rows go on in the file of that name."
+    said = [record.getMessage() for record in caplog.records if "removed or replaced" in record.getMessage()]
+    assert said == ([gone] if what in {"deleted", "moved", "replaced"} else [])
+
+
+def test_out_of_reach(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows whether a file was removed that cannot be reached: that is not said, and it goes on later."""
+    directory = tmp_path / "output"
+    directory.mkdir()
+    files = DayFiles(directory, UTC)
+    put(files, readings(0))
+    directory.rename(tmp_path / "away")
+    directory.symlink_to(directory)
+    files.write("Meter_0", *timed_rows(readings(1), [0]))
+    assert f"Cannot open {directory / NAME}: Too many levels" in str(files.commit()["Meter_0"])
+    directory.unlink()
+    (tmp_path / "away").rename(directory)
+    assert put(files, readings(1)) == 1
+    files.close()
+    assert seconds(directory / NAME) == [0, 1]
+    assert not caplog.text
 
 
 def spy_on_fsync(monkeypatch: pytest.MonkeyPatch) -> list[str]:

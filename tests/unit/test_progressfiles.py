@@ -196,6 +196,12 @@ def test_sentences(tmp_path: Path) -> None:
         ProgressFile(tmp_path / "progress.json", ["M"])
     (tmp_path / "progress.json").write_text(dump({}))
     ProgressFile(tmp_path / "progress.json", ["M"]).close()  # and nobody holds it
+    (tmp_path / "progress.json").unlink()
+    (tmp_path / "progress.json").mkdir()
+    with pytest.raises(
+        ProgressError, match=r"^Cannot read .*/progress\.json: Is a directory; move that directory away\.$"
+    ):
+        ProgressFile(tmp_path / "progress.json", ["M"])
 
 
 def _start_forever(directory: Path, which: int) -> None:
