@@ -30,6 +30,7 @@ from pvsim.row import HEADER, instant_key, reading_key
 log = logging.getLogger("pvsim.dayfile")
 
 GONE = "%s was removed or replaced while it was written; rows go on in the file of that name."
+SHORTER = "%s was cut short while it was written, and rows with it; rows go on at its end."
 _AT_ONCE = 2000  # rows that are written: memory for many at a time would come from the system, and go back, each time
 
 
@@ -128,7 +129,7 @@ class DayFile:
         """Whether rows may be appended. If not, the file is closed and is to be opened anew.
 
         That is so when its last use failed, or somebody else has moved, replaced or changed the file. A file that is
-        not where it was is told of: its rows are not in the next one.
+        not where it was, or shorter than it was, is told of: rows that it had may be lost.
         """
         if self._fd < 0:
             return False
@@ -138,6 +139,8 @@ class DayFile:
         in_place = status is not None and (status.st_dev, status.st_ino) == self._inode
         if not in_place and (status or disk.is_absent(self.path)):
             log.warning(GONE, self.path)
+        elif status and status.st_size < self._size:
+            log.warning(SHORTER, self.path)
         if self._uncut and in_place:
             try:
                 self._cut_back()

@@ -661,7 +661,7 @@ def test_no_directory(tmp_path: Path) -> None:
 def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
     """Rows go into the file that has the name, not into one that was taken away; what others add is seen.
 
-    That a file was taken away is said, once.
+    That a file was taken away, or cut, is said, once.
     """
     put(files, readings(0, 1))
     path = tmp_path / NAME
@@ -681,8 +681,9 @@ def test_changed_under_us(files: DayFiles, tmp_path: Path, what: str, caplog: py
     assert seconds(path) == ([0, 1, 2] if what == "extended" else [1, 2])
     assert put(files, readings(1, 2)) == 0
     gone = f"{path} was removed or replaced while it was written; rows go on in the file of that name."
-    said = [record.getMessage() for record in caplog.records if "removed or replaced" in record.getMessage()]
-    assert said == ([gone] if what in {"deleted", "moved", "replaced"} else [])
+    cut = f"{path} was cut short while it was written, and rows with it; rows go on at its end."
+    said = [record.getMessage() for record in caplog.records if "while it was written" in record.getMessage()]
+    assert said == {"extended": [], "cut": [cut]}.get(what, [gone])
 
 
 def test_out_of_reach(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
