@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pvsim import runtime
 from pvsim.broker import Broker, Loop, Owner, arguments
-from pvsim.errors import BrokerError
+from pvsim.errors import BrokerError, UsageError
 from pvsim.ids import shown_ids
 from pvsim.meter.figures import MeterFigures
 from pvsim.meter.fleet import Fleet, Meter
@@ -52,7 +52,10 @@ class Service(Owner):
         self._broker = Broker(options.broker, self._loop, self)
         self._broker.marks.are_heeded = True
         self._timeline = options.timeline
-        self._tracks = Tracks(_progress_file(options), options.timeline, now_ns)
+        progress = _progress_file(options)
+        if options.timeline.ends_before(now_ns) and not (progress and progress.tracks):
+            raise UsageError("--to is in the past; give --from, too.")
+        self._tracks = Tracks(progress, options.timeline, now_ns)
         meters = [
             Meter(meter_id, settings, power_of(meter_id, settings), self._tracks.start(meter_id, settings))
             for meter_id, settings in options.meters.items()
@@ -141,8 +144,8 @@ class Service(Owner):
     def _look_at_the_clock(self, now_ns: int) -> None:
         """One that was ahead has made readings of instants that are still to come."""
         before_ns, reach_ns = self._goes_on_ns, max(meter.track.reach_ns for meter in self.fleet.meters)
-        is_ahead = reach_ns > self._timeline.due_ns(now_ns) + AHEAD_NS
-        self._goes_on_ns = self._timeline.clock_ns(reach_ns) if is_ahead else None
+        is_ahead = reach_ns > self._timeline.due_ns(now_ns) + AHEAD_NS and not self._timeline.is_over(now_ns)
+        self._goes_on_ns = self._timeline.clock_ns(reach_ns + 1) if is_ahead else None
         if is_ahead and before_ns is None:
             log.warning("It %s.", self._why_it_waits())
         elif before_ns is not None and not is_ahead:
@@ -151,7 +154,7 @@ class Service(Owner):
     def _why_it_waits(self) -> str:
         assert self._goes_on_ns is not None
         when = time.strftime("%F %T", time.localtime(self._goes_on_ns // 10**9))
-        if self._timeline.start_ns is not None and self._goes_on_ns < self._timeline.start_ns:
+        if self._timeline.start_ns is not None and self._goes_on_ns <= self._timeline.start_ns:
             return f"begins at {when}"
         return f"goes on at {when}: the clock was ahead, so readings up to then exist already"
 

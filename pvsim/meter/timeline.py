@@ -49,6 +49,10 @@ class Timeline(NamedTuple):
         """Whether nothing becomes due any more."""
         return self.end_ns is not None and self.due_ns(now_ns) == self.end_ns - 1
 
+    def ends_before(self, now_ns: int) -> bool:
+        """Whether a meter that begins when the clock says `now_ns` has nothing to send."""
+        return self.start_ns is None and self.end_ns is not None and self.end_ns <= now_ns
+
     def clock_ns(self, instant_ns: int) -> int:
         """What the clock says when an instant becomes due."""
         if self.speed and self.start_ns is not None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pvsim.instants import HOUR_NS, SECOND_NS
 from pvsim.profiles.bad import BadProfile
+from pvsim.wallclock import passes_ns, since_epoch_ns
 
 _QUARTER_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
 # One for each night and hour in which the clocks of many people change.
@@ -51,11 +52,9 @@ def _within(zone: str, noon: datetime) -> Iterator[Change]:
     """The hours of a wall clock, up to the next noon, which it leaves out or has twice."""
     for hour in range(24):
         wall = noon + timedelta(hours=hour)
-        first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() for fold in (0, 1))
+        first, second = passes_ns(wall, ZoneInfo(zone))
         if first != second:
-            since = wall - datetime(1970, 1, 1)  # noqa: DTZ001
-            is_forward = (first or timedelta()) < (second or timedelta())
-            yield Change(since // timedelta(seconds=1) * SECOND_NS, is_forward, zone)
+            yield Change(since_epoch_ns(wall.replace(tzinfo=UTC)), first > second, zone)
 
 
 class Zone:
@@ -86,15 +85,11 @@ class Zone:
 
     def _offsets(self, wall: int) -> tuple[int, int]:
         local = datetime(1970, 1, 1) + timedelta(microseconds=wall // 1000)  # noqa: DTZ001
-        first, second = (self._offset_ns(local.replace(fold=fold)) for fold in (0, 1))
-        if first < second:  # it would be later in the second pass: the clock leaves it out
+        first, second = (wall // 1000 * 1000 - each for each in passes_ns(local, self._zone))
+        if first < second:  # the clock leaves it out
             raise BadProfile(
                 f"{local.isoformat(' ')} is no time in {self.name}, where clocks go forward then;"
                 " give the file_timezone that the file is in (UTC, or Etc/GMT-1 for UTC+1 all year)"
             )
         self._quarters[wall // _QUARTER_NS] = first, second
         return first, second
-
-    def _offset_ns(self, local: datetime) -> int:
-        offset = local.replace(tzinfo=self._zone).utcoffset()
-        return round(offset.total_seconds()) * SECOND_NS if offset else 0

@@ -17,7 +17,7 @@ from typing import Any
 from pvsim import config
 from pvsim.errors import ConfigError, UsageError
 from pvsim.ids import expand_ids
-from pvsim.instants import SECOND_NS
+from pvsim.instants import DAY_NS, END_NS, SECOND_NS
 from pvsim.row import HEADER
 from pvsim.tools import picture
 from pvsim.tools.verify.expected import Expected, expect
@@ -109,6 +109,8 @@ def figure(meters: list[Expected], span: tuple[int, int]) -> Any:
     """The power of each meter and of its PV system, in kW, below each other; times are local, as in the rows."""
     if sum(len(meter.grid(*span)) for meter in meters) > _MOST_DRAWN:
         raise UsageError(f"These are more than {_MOST_DRAWN:,} instants; give a longer --interval.")
+    if span[1] > END_NS - 2 * DAY_NS:  # where matplotlib looks for ticks in the year 10000
+        raise UsageError("--plot cannot draw the last days of the year 9999; give an earlier span.")
     drawn, all_axes = picture.canvas(len(meters))
     for axes, meter in zip(all_axes, meters, strict=True):
         grid = meter.grid(*span)

@@ -453,6 +453,7 @@ SIMULATION_ERRORS = [
     ("fault_dropout = always", "is not a fault"),
     ("fault_dropout = ..", "is not a fault"),
     ("fault_dropout = 2026-06-21..2026-06-22", "is not a fault"),
+    ("fault_dropout = 20260621..20260622", "is not a fault"),
     ("fault_dropout = 2026-06-22T00:00Z..2026-06-22T00:00Z", "is not a fault"),
     ("fault_dropout = 1..2 3", "is not a fault"),
     ("fault_spike_w = 1% of 60", "is not a fault; give W, more than 0 and at most 1000000000, then in, then 1% of 60"),

@@ -106,6 +106,8 @@ def test_interval(run: Run) -> None:
         (["a", "--from", "2", "--to", "2"], UsageError),
         (["a", "--from", "1", "--to", "2", "--simulation-file", "/nowhere"], ConfigError),
         (["a", "--from", "1", "--to", "9999999999", "--plot", "x.png"], UsageError),
+        (["a", "--from", "9999-12-30", "--interval", "600", "--plot", "x.png"], UsageError),
+        (["a", "--from", "2026-03-29T02:30"], UsageError),
     ],
 )
 def test_bad_input(run: Run, arguments: list[str], error: type[PvsimError]) -> None:
@@ -161,6 +163,11 @@ def test_a_model_is_tried_without_a_file(capsys: pytest.CaptureFixture[str]) -> 
     _, *both = capsys.readouterr().out.splitlines()
     assert [row.split(",")[3] for row in both] == [row.split(",")[3] for row in rows]
     assert [row.split(",")[2] for row in both] != [row.split(",")[2] for row in rows]
+
+
+def test_the_last_day(run: Run) -> None:
+    """There is a day before the year 10000, and it has rows."""
+    assert len(run("Meter_0", "--from", "9999-12-31", "--interval", "3600")) == 1 + 24
 
 
 def test_two_models_of_one_kind_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

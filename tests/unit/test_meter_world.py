@@ -1,0 +1,71 @@
+"""A whole meter service on the broker of world.py: how it begins and ends when the clock is not within its span."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pvsim.config import BrokerSettings, MeterSettings
+from pvsim.errors import UsageError
+from pvsim.meter import Options, service
+from pvsim.meter.timeline import Timeline
+from tests.unit.world import SimulatedLoop, new_rabbit
+
+SECOND = 10**9
+NOW = 1_700_000_000 * SECOND
+Run = Callable[..., SimulatedLoop]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Run]:
+    """Run a meter of a timeline for a minute from some time on, perhaps with a progress file."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    caplog.set_level("INFO")
+    host: Any = SimpleNamespace(wake_fd=0, metrics_file=None, stop_requested=False)
+    host.ready = host.alive = host.stopping = host.drain_wake = lambda: None
+    host.status = lambda _text: None
+    with new_rabbit() as rabbit:
+        clock = SimpleNamespace(monotonic=rabbit.monotonic, strftime=time.strftime, localtime=time.gmtime)
+        monkeypatch.setattr(service, "time", clock)
+
+        def run(timeline: Timeline, later_s: float = 0, progress: Path | None = None) -> SimulatedLoop:
+            rabbit.now_s += later_s
+            loop = rabbit.loop()
+            monkeypatch.setattr(service, "Loop", lambda: loop)
+            options = Options(BrokerSettings(), {"M": MeterSettings()}, progress, timeline)
+            service.Service(options, host, lambda: int(rabbit.now_s * SECOND)).run()
+            rabbit.live(60)
+            return loop
+
+        yield run
+
+
+def test_an_end_in_the_past(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a beginning, and without a progress to go on from, nothing is asked for: that is an error."""
+    with pytest.raises(UsageError, match=r"^--to is in the past; give --from, too\.$"):
+        run(Timeline(end_ns=NOW))
+    assert caplog.messages == []
+
+
+def test_an_end_that_has_passed_meanwhile(run: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """A meter that has a progress ends well, and nobody's clock was ahead."""
+    timeline = Timeline(end_ns=NOW + 10 * SECOND)
+    assert run(timeline, progress=tmp_path / "progress.json").is_stopped
+    (tmp_path / "later").mkdir()
+    shutil.copy(tmp_path / "progress.json", tmp_path / "later")  # the lock of the first one is this process's
+    caplog.clear()
+    assert run(timeline, later_s=3600, progress=tmp_path / "later/progress.json").is_stopped
+    assert "All readings asked for are confirmed, 0 of them by this run." in caplog.messages
+    assert "It goes on" not in caplog.text
+
+
+def test_a_beginning_that_is_still_to_come(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told to the second."""
+    assert not run(Timeline(NOW + 86400 * SECOND, NOW + 2 * 86400 * SECOND)).is_stopped
+    assert "It begins at 2023-11-15 22:13:20." in caplog.messages
