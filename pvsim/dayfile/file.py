@@ -37,6 +37,8 @@ _AT_ONCE = 2000  # rows that are written: memory for many at a time would come f
 class DayFile:
     """One open day file. Its methods raise DayFileError, after which the file is closed and cut back.
 
+    It is long because all is met here that a crash, a full disk or somebody else may do to a file.
+
     What it holds, and rows that `append` has written, are durable after `sync`, and not before. One that is made with
     `at_once` false is to be opened by `go_on_opening`, before anything else.
     """

@@ -56,6 +56,8 @@ class Node:
     one may join to make a cluster, with `ctl("join_cluster", peer.name)`. `tls`: a directory with ca.pem, cert.pem and
     key.pem, for TLS on `tls_port`. `host`: an IPv4 address to listen on, and `before`: a command that runs another one
     where that address is. `login`: name and password of the one user that it has, instead of guest.
+
+    It is long because whoever has a node may do with it all that an administrator may: start, stop, kill, freeze, ask.
     """
 
     def __init__(
