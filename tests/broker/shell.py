@@ -154,8 +154,13 @@ def _shell_of(node: Node) -> _Shell:
     with _starting:
         if node not in _shells:
             _shells[node] = _Shell(node)
-            _shells[node].run(["await_startup", "--longnames", "--node", node.name])  # it may take AMQP before
+            _await_startup(node)
         return _shells[node]
+
+
+def _await_startup(node: Node) -> None:
+    """It takes AMQP a moment before it takes commands."""
+    _shells[node].run(["await_startup", "--longnames", "--timeout", "60", "--node", node.name])
 
 
 def ask(node: Node, expression: str, timeout_s: int = 60) -> str:
@@ -168,7 +173,11 @@ def ask(node: Node, expression: str, timeout_s: int = 60) -> str:
 
 def ctl(node: Node, *arguments: str) -> str:
     """What `rabbitmqctl` prints; PvsimError with its own words if it fails."""
-    printed, status = _shell_of(node).run([*arguments, "--quiet", "--longnames", "--node", node.name])
+    command = [*arguments, "--quiet", "--longnames", "--node", node.name]
+    printed, status = _shell_of(node).run(command)
+    if "the 'rabbit' app to be running" in status:  # it was started again
+        _await_startup(node)
+        printed, status = _shell_of(node).run(command)
     if status != "0":
         raise PvsimError(f"rabbitmqctl {' '.join(arguments)} failed: {status}\n{printed}")
     return printed
