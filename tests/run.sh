@@ -69,7 +69,7 @@ packages_of() {
             echo mosquitto mosquitto-clients prometheus prometheus-node-exporter python3-pandas
             ;;
         package) echo mmdebstrap systemd-container debian-archive-keyring dpkg-dev iproute2 python3-cryptography ;;
-        bench) echo rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev ;;
+        bench) echo rabbitmq-server amqp-tools gcc libc6-dev librabbitmq-dev python3-cryptography ;;
     esac
 }
 
