@@ -201,4 +201,3 @@ def test_nest_interrupted_while_it_starts_a_program(tmp_path: Path, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             nest.spawn(["sleep", "600"], {**os.environ, "NEST": str(tmp_path)}, nest.directory / "log")
         wait_until(lambda: not processes_of(tmp_path), 10, "its end")
-        patch.undo()
