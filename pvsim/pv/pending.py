@@ -42,7 +42,10 @@ class Batch:
 
     def add(self, times_ns: Sequence[int], rows: Sequence[str]) -> None:
         """These rows, too."""
-        self.times_ns = joined(self.times_ns, times_ns)
+        if isinstance(self.times_ns, list):  # nobody else's any more
+            self.times_ns += times_ns
+        else:
+            self.times_ns = joined(self.times_ns, times_ns)
         self.rows += rows
 
 
