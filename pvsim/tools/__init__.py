@@ -10,8 +10,6 @@ from importlib import import_module
 from pathlib import Path
 
 from pvsim import __version__
-from pvsim.config.ini import unreadable
-from pvsim.disk import sentence
 from pvsim.errors import PvsimError
 from pvsim.foreign import printable
 from pvsim.helptext import add_examples
@@ -65,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(error: OSError) -> str:
     """A directory that this user may not look into, or stdout on a full disk."""
+    from pvsim.config.ini import unreadable
+    from pvsim.disk import sentence
+
     if error.filename:
         return str(unreadable(error.filename, error))
     _leave_stdout()
