@@ -63,7 +63,7 @@ def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Addre
     if isinstance(cause, errors.ConnectionClosed | errors.ChannelClosed):
         if cause.reply_code == ACCESS_REFUSED:
             return Trouble(USE, f"No permission at {where}: {refusal(cause, settings)}", True)
-        return Trouble(USE, f"Lost {where}: {cause.reply_code} {foreign(cause.reply_text)}.", True)
+        return Trouble(USE, f"Lost {where}: {cause.reply_code} {foreign(cause.reply_text)}{_mend(cause)}.", True)
     if isinstance(cause, workflow.AMQPConnectorStackTimeout | errors.ConnectionOpenAborted):
         seconds = settings.connect_timeout_s
         return Trouble(
@@ -74,6 +74,13 @@ def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Addre
     if isinstance(cause, errors.StreamLostError):
         return Trouble(AMQP, f"Lost {where}: the connection broke.", True)
     return Trouble(AMQP, f"Cannot use {where}: {foreign(cause) or type(cause).__name__}.")
+
+
+def _mend(reason: errors.ConnectionClosed | errors.ChannelClosed) -> str:
+    """RabbitMQ may keep a part of a deleted quorum queue (seen with 3.10): nobody can declare the queue anew then."""
+    if reason.reply_code == INTERNAL_ERROR and "cluster_not_formed" in foreign(reason.reply_text):
+        return "; if this goes on, restart the broker: it has kept a part of a deleted queue of this name"
+    return ""
 
 
 def _unreachable(error: OSError, where: str, settings: BrokerSettings) -> str:

@@ -178,6 +178,10 @@ class Services:
         """What all of them have printed."""
         return "".join(service.output for service in self._started)
 
+    def last_words(self) -> str:
+        """The end of what each of them has printed."""
+        return "\n".join(f"-- {service.log.name}\n{service.output[-3000:]}" for service in self._started)
+
     def _configure(self, node: Node, conf: str) -> tuple[str, str]:
         broker_ini = f"[broker]\nhost = {node.host}\nport = {node.port}\n{conf}"
         (self.directory / "broker.ini").write_text(broker_ini)
@@ -279,7 +283,9 @@ def own_node(breakable_node: Node) -> Node:
 def services(tmp_path: Path) -> Iterator[Services]:
     """Starts services in `tmp_path`."""
     with Nest("pvsim-tests-") as nest:
-        yield Services(nest, tmp_path)
+        started = Services(nest, tmp_path)
+        yield started
+        print(started.last_words())  # which pytest shows if the test has failed
 
 
 @pytest.fixture

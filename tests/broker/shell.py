@@ -75,7 +75,12 @@ case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)) of
     {{error, not_found}} -> 0
 end
 """
-_DELETE = '[rabbit_amqqueue:delete(Queue, false, false, <<"tests">>) || Queue <- rabbit_amqqueue:list()]'
+# RabbitMQ may keep the Raft member of a queue that is deleted while it is declared: its name is of no use then.
+_DELETE = """
+[rabbit_amqqueue:delete(Queue, false, false, <<"tests">>) || Queue <- rabbit_amqqueue:list()],
+[ra:force_delete_server(quorum_queues, {Name, node()}) || {Name, _} <- ra_directory:list_registered(quorum_queues)],
+[] = rabbit_amqqueue:list()
+"""
 # What `rabbitmqctl stop_app`, `force_reset` and `start_app` do.
 _RESET = """
 rabbit:stop(),

@@ -266,6 +266,25 @@ def test_vhost_limit(node: Node, services: Services, told: Told) -> None:
     assert "cannot use" not in told.status
 
 
+# What RabbitMQ leaves when a queue is deleted while somebody declares it: a Raft member without a queue.
+_KEEP_MEMBER = """
+Delete = fun(What) -> rabbit_amqqueue:internal_delete(What, <<"tests">>) end,
+[try Delete(amqqueue:get_name(Queue)) catch error:_ -> Delete(Queue) end || Queue <- rabbit_amqqueue:list()]
+"""
+
+
+def test_a_part_of_a_deleted_queue(node: Node, services: Services) -> None:
+    """The broker closes the whole connection on its name: the mend is named, other meters go on, nothing is lost."""
+    prefill(node, "M")
+    shell.ask(node, _KEEP_MEMBER)
+    assert shell.queues(node) == set()
+    meter = services.meter(node, "-ids", "M", "Other")
+    wait_until(lambda: "restart the broker: it has kept a part" in meter.output, 20, f"the mend: {meter.output}")
+    wait_until(lambda: held(node, "Other") > 3, 30, f"messages of the other: {meter.output}")
+    shell.delete_queues(node)
+    wait_until(lambda: held(node, "M") > 0, 30, f"messages: {meter.output}")
+
+
 def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
     """What is set aside goes to a second queue while the first takes nothing; the rows behind it are not held up."""
     queue = {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 1}
