@@ -261,6 +261,7 @@ def shared_node(authority: Authority) -> Iterator[Node]:
 @pytest.fixture
 def node(shared_node: Node) -> Node:
     """A running node without queues, not to be stopped."""
+    shell.await_quiet(shared_node)
     shell.delete_queues(shared_node)
     return shared_node
 

@@ -81,6 +81,10 @@ _DELETE = """
 [ra:force_delete_server(quorum_queues, {Name, node()}) || {Name, _} <- ra_directory:list_registered(quorum_queues)],
 [] = rabbit_amqqueue:list()
 """
+_AWAIT_QUIET = """
+Wait = fun Wait() -> rabbit_channel:list() =:= [] orelse begin timer:sleep(20), Wait() end end,
+Wait()
+"""
 # What `rabbitmqctl stop_app`, `force_reset` and `start_app` do.
 _RESET = """
 rabbit:stop(),
@@ -202,6 +206,11 @@ def held(node: Node, queue: str) -> int:
 def delete_queues(node: Node) -> None:
     """Delete every queue, with what it holds."""
     ask(node, _DELETE)
+
+
+def await_quiet(node: Node) -> None:
+    """Wait until the broker has ended what it did for clients that are gone."""
+    ask(node, _AWAIT_QUIET, timeout_s=20)
 
 
 def add_user(node: Node, name: str, password: str, configure: str, write: str, read: str) -> None:
