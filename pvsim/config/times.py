@@ -94,10 +94,11 @@ def _two_ways(given: datetime, first_ns: int, second_ns: int, time_zone: tzinfo 
 
 
 def _check_is_no_date(seconds: Decimal) -> None:
+    """2026, 202601 and 20260101 are dates to most people."""
     text = str(seconds)
     with suppress(ValueError):
-        day = date.fromisoformat(text)
-        if len(text) == 8 and day.year in _YEARS_OF_DATES:
+        day = date.fromisoformat(text + "0101"[len(text) - 4 :])
+        if len(text) in (4, 6, 8) and day.year in _YEARS_OF_DATES:
             raise ArgumentTypeError(
                 f"{text} can be read as a date and as seconds since 1970; give {day}, or {text}.0 for the seconds."
             )

@@ -52,10 +52,12 @@ def test_no_time(text: str) -> None:
         parse_time(text)
 
 
-@pytest.mark.parametrize("text", ["20260101", " 20260101", "+20260621", "19000101", "21991231", "20240229"])
+@pytest.mark.parametrize(
+    "text", ["20260101", " 20260101", "+20260621", "19000101", "21991231", "20240229", "2026", "202601"]
+)
 def test_a_date_or_seconds(text: str) -> None:
     """Digits that are both are neither, and both ways out are told."""
-    right = r"can be read as a date and as seconds since 1970; give \d{4}-\d\d-\d\d, or \d{8}\.0 for the seconds\.$"
+    right = r"can be read as a date and as seconds since 1970; give \d{4}-\d\d-\d\d, or \d{4,8}\.0 for the seconds\.$"
     with pytest.raises(ArgumentTypeError, match=right):
         parse_time(text)
 
