@@ -198,10 +198,10 @@ class Fleet:
 
         Nothing goes out over a connection that `up` has not told of yet: it would be sent again, and confirmed twice.
         """
-        while self._is_up and self._ready and self._link.can_publish:
+        while self._is_up and self._ready and self._link.can_publish and self._unconfirmed < UNCONFIRMED_READINGS:
             meter = self._ready[0]
             works = self._link.works(meter.meter_id)
-            if works and not self._has_room():
+            if works and self._under_way >= UNCONFIRMED_MESSAGES:
                 break
             self._ready.popleft()
             if works:
@@ -225,9 +225,6 @@ class Fleet:
             track.skip_to(self.due_ns - meter.backlog_ns - 1)
         instants = track.upcoming(self._until_ns(meter), meter.interval_ns, meter.batch)
         return Outgoing(instants, meter.messages(instants, meter.batch) if instants else [])
-
-    def _has_room(self) -> bool:
-        return self._unconfirmed < UNCONFIRMED_READINGS and self._under_way < UNCONFIRMED_MESSAGES
 
     def _send(self, meter: Meter) -> None:
         if not meter.unsent:

@@ -65,6 +65,7 @@ class World:
         self._needs_no_question: set[str] = set()
         self._asking = ""
         self.blocked = False
+        self.is_prompt = False  # a turn comes at once: channels are idle
         self.most_bytes = 10**9
         self.proven: set[str] = set()
         self._declared_ns: dict[str, int] = {}
@@ -108,14 +109,17 @@ class World:
         return queue in self.proven
 
     def prove(self, queue: str, ready: Callable[[], None]) -> None:
-        """Its turn comes later."""
+        """Its turn comes later, or at once."""
 
         def turn() -> None:
             self._asking = queue if self.marked and queue not in self._needs_no_question else ""
             ready()
             self._asking = ""
 
-        self._under_way.append(turn)
+        if self.is_prompt:
+            turn()
+        else:
+            self._under_way.append(turn)
 
     def asks(self, queue: str) -> bool:
         """Whether a message tells whose the queue is."""
@@ -192,6 +196,10 @@ class World:
     def unblock(self) -> None:
         """The alarm is over."""
         self.blocked = False
+
+    def hasten(self) -> None:
+        """From now on, turns come at once."""
+        self.is_prompt = True
 
     def leader_goes(self) -> None:
         """A queue does not answer any more."""
@@ -343,6 +351,7 @@ EVENTS = [
     "make_room",
     "block",
     "unblock",
+    "hasten",
     "leader_goes",
     "leader_comes",
     "patience_ends",
@@ -451,6 +460,16 @@ def test_the_window_of_a_process_is_bounded() -> None:
     finally:
         fleet.UNCONFIRMED_READINGS = window
     assert all(len(times) == 5001 for times in world.received.values())
+
+
+def test_a_full_window_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that has not answered yet has its turn at once, but there is no room: it is sent to later."""
+    monkeypatch.setattr(fleet, "UNCONFIRMED_READINGS", 1500)
+    world = World(batch=1000)
+    world.happen("hasten", 5000, "up", "answer")
+    assert world.messages == [1000] * 15
+    world.consume()
+    assert all(len(times) == 5000 for times in world.received.values())
 
 
 def test_a_busy_broker_gets_fewer_messages(monkeypatch: pytest.MonkeyPatch) -> None:
