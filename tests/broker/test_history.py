@@ -32,6 +32,17 @@ def test_interrupted(node: Node, services: Services) -> None:
     assert services.verify(*SPAN)["rows"] == 3 * READINGS
 
 
+def test_more_than_may_be_unconfirmed(node: Node, services: Services) -> None:
+    """A hundred meters have twice as many readings to send at once: each has its turn, and the rest waits."""
+    span = ("--from", "1767225600", "--to", "1767227100")
+    services.pv(node, "-ids", "M_0..99")
+    meter = services.meter(node, "-ids", "M_0..99", *span)
+    assert meter.wait(60) == 0
+    late = [f"M_{number}" for number in range(100)]
+    wait_until(lambda: have_come(services.directory, late, 1767227100 - 1), 60, "the last rows")
+    assert services.verify(*span)["rows"] == 100 * 1500
+
+
 def test_then_live(node: Node, services: Services) -> None:
     """Without an end, history goes over into the present, without a gap."""
     services.pv(node, "-ids", "M")

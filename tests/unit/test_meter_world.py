@@ -24,7 +24,7 @@ Run = Callable[..., SimulatedLoop]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Run]:
-    """Run a meter of a timeline for a minute from some time on, perhaps with a progress file."""
+    """Run meters of a timeline for a minute from some time on, perhaps with a progress file."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     caplog.set_level("INFO")
     host: Any = SimpleNamespace(wake_fd=0, metrics_file=None, stop_requested=False)
@@ -34,11 +34,12 @@ def run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> It
         clock = SimpleNamespace(monotonic=rabbit.monotonic, strftime=time.strftime, localtime=time.gmtime)
         monkeypatch.setattr(service, "time", clock)
 
-        def run(timeline: Timeline, later_s: float = 0, progress: Path | None = None) -> SimulatedLoop:
+        def run(timeline: Timeline, later_s: float = 0, progress: Path | None = None, meters: int = 1) -> SimulatedLoop:
             rabbit.now_s += later_s
             loop = rabbit.loop()
             monkeypatch.setattr(service, "Loop", lambda: loop)
-            options = Options(BrokerSettings(), {"M": MeterSettings()}, progress, timeline)
+            settings = {f"M_{number}": MeterSettings(backlog_ns=None) for number in range(meters)}
+            options = Options(BrokerSettings(), settings, progress, timeline)
             service.Service(options, host, lambda: int(rabbit.now_s * SECOND)).run()
             rabbit.live(60)
             return loop
@@ -69,3 +70,9 @@ def test_a_beginning_that_is_still_to_come(run: Run, caplog: pytest.LogCaptureFi
     """It is told to the second."""
     assert not run(Timeline(NOW + 86400 * SECOND, NOW + 2 * 86400 * SECOND)).is_stopped
     assert "It begins at 2023-11-15 22:13:20." in caplog.messages
+
+
+def test_more_than_may_be_unconfirmed(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred meters have twice as many readings to send at once: each has its turn, and all are sent."""
+    assert run(Timeline(NOW - 1500 * SECOND, NOW), meters=100).is_stopped
+    assert "All readings asked for are confirmed, 150000 of them by this run." in caplog.messages
