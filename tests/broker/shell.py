@@ -96,6 +96,9 @@ rabbit:start()
 """
 
 
+_QUIET = ["+S", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]  # it uses no processor while it waits
+
+
 @cache
 def _commands(archive: Path) -> Nest:
     """A directory with the compiled modules of `rabbitmqctl`, which is a zip archive behind a line of text."""
@@ -112,7 +115,7 @@ class _Shell:
         commands = _commands((node.directory / "home/escript/rabbitmqctl").resolve()).directory
         interface = f"{{{node.host.replace('.', ',')}}}"
         modules = sorted({str(path.parent) for path in commands.rglob("*.beam")})
-        vm = ["erl", "-boot", "start_clean", "-noshell", "-hidden", "-name", name, "-pa", *modules]
+        vm = ["erl", *_QUIET, "-boot", "start_clean", "-noshell", "-hidden", "-name", name, "-pa", *modules]
         like = "-extra", "rabbitmqctl"  # which its modules look at
         self._lock = threading.Lock()
         self._process = subprocess.Popen(

@@ -45,7 +45,7 @@ BATCH_NS = 500 * INTERVAL_NS  # what a message of a meter that is behind holds a
 LOST_S = 60.0  # after the last breakdown; a queue that has no rows then is lost for good
 FOREIGN = re.compile(rb'"time_s": ?(\d{7})}')
 
-pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.long]
+pytestmark = [pytest.mark.xdist_group("outage"), pytest.mark.long]
 
 
 @pytest.fixture

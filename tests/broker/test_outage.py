@@ -38,7 +38,7 @@ def watch_memory(service: Service, seconds: float) -> int:
 
 
 @pytest.mark.timeout(3 * AWAY_S + 600)
-@pytest.mark.xdist_group("heavy")
+@pytest.mark.xdist_group("outage")
 @pytest.mark.long
 def test_outage(own_node: Node, services: Services) -> None:
     """A broker that is away for long: a thousand meters need no more memory, and catch up with every reading."""
