@@ -117,7 +117,7 @@ unit() {
 
 # Eight at a time where there is memory for their brokers: most of their time is waiting.
 broker() {
-    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print n < 2 ? 2 : n > 8 ? 8 : n }' /proc/meminfo)
+    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print (n < 2 ? 2 : n > 8 ? 8 : n) }' /proc/meminfo)
     run_pytest broker -n "$workers" --dist loadgroup "$@"
 }
 
