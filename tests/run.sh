@@ -115,9 +115,9 @@ unit() {
     return "$style"
 }
 
-# Six at a time where there is memory for their brokers: most of their time is waiting.
+# Five at a time where there is memory for their brokers: most of their time is waiting.
 broker() {
-    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print (n < 2 ? 2 : n > 6 ? 6 : n) }' /proc/meminfo)
+    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print (n < 2 ? 2 : n > 5 ? 5 : n) }' /proc/meminfo)
     run_pytest broker -n "$workers" --dist loadgroup "$@"
 }
 
