@@ -281,7 +281,7 @@ def test_a_part_of_a_deleted_queue(node: Node, services: Services) -> None:
     meter = services.meter(node, "-ids", "M", "Other")
     wait_until(lambda: "restart the broker: it has kept a part" in meter.output, 20, f"the mend: {meter.output}")
     wait_until(lambda: held(node, "Other") > 3, 30, f"messages of the other: {meter.output}")
-    shell.delete_queues(node)
+    shell.ask(node, "ra:force_delete_server(quorum_queues, {'%2F_M', node()})")
     wait_until(lambda: held(node, "M") > 0, 30, f"messages: {meter.output}")
 
 
