@@ -274,15 +274,15 @@ Delete = fun(What) -> rabbit_amqqueue:internal_delete(What, <<"tests">>) end,
 
 
 def test_a_part_of_a_deleted_queue(node: Node, services: Services) -> None:
-    """The broker closes the whole connection on its name: the mend is named, other meters go on, nothing is lost."""
+    """The broker closes the whole connection on its name: the mend is named, and after it all meters go on."""
     prefill(node, "M")
     shell.ask(node, _KEEP_MEMBER)
     assert shell.queues(node) == set()
     meter = services.meter(node, "-ids", "M", "Other")
     wait_until(lambda: "restart the broker: it has kept a part" in meter.output, 20, f"the mend: {meter.output}")
-    wait_until(lambda: held(node, "Other") > 3, 30, f"messages of the other: {meter.output}")
     shell.ask(node, "ra:force_delete_server(quorum_queues, {'%2F_M', node()})")
-    wait_until(lambda: held(node, "M") > 0, 30, f"messages: {meter.output}")
+    for queue in ("M", "Other"):
+        wait_until(lambda: held(node, queue) > 0, 30, f"messages: {meter.output}")  # noqa: B023  (it is called at once)
 
 
 def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
