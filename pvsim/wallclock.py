@@ -29,3 +29,8 @@ def _instant_ns(given: datetime) -> int:
 def since_epoch_ns(given: datetime) -> int:
     """ns since the epoch of a time with an offset."""
     return (given - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def moment(time_ns: int) -> datetime:
+    """In UTC, the instant so many ns after the epoch, to the microsecond; OverflowError in the year 10000."""
+    return _EPOCH + timedelta(microseconds=time_ns // 1000)

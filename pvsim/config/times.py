@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import suppress
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from pvsim.errors import UsageError
 from pvsim.instants import DAY_NS, END_NS, SECOND_NS
-from pvsim.wallclock import passes_ns, since_epoch_ns
+from pvsim.wallclock import moment, passes_ns, since_epoch_ns
 
 _YEARS_OF_DATES = range(1900, 2200)
 
@@ -85,9 +85,7 @@ def instant_ns(given: Time, time_zone: tzinfo | None) -> int:
 
 
 def _two_ways(given: datetime, first_ns: int, second_ns: int, time_zone: tzinfo | None) -> str:
-    epoch = datetime.fromtimestamp(0, UTC)
-    moments = (epoch + timedelta(microseconds=each // 1000) for each in (first_ns, second_ns))
-    first, second = (each.astimezone(time_zone).isoformat() for each in moments)
+    first, second = (moment(each).astimezone(time_zone).isoformat() for each in (first_ns, second_ns))
     fault = f"shows {given} twice" if first_ns < second_ns else f"leaves {given} out"
     place = time_zone or "this machine's time zone"
     return f"The clock in {place} {fault}; give {first} or {second}."

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pvsim.instants import HOUR_NS, SECOND_NS
 from pvsim.profiles.bad import BadProfile
-from pvsim.wallclock import passes_ns, since_epoch_ns
+from pvsim.wallclock import moment, passes_ns, since_epoch_ns
 
 _QUARTER_NS = 900 * SECOND_NS  # time zones change at quarters of an hour
 # One for each night and hour in which the clocks of many people change.
@@ -84,7 +84,7 @@ class Zone:
         return found
 
     def _offsets(self, wall: int) -> tuple[int, int]:
-        local = datetime(1970, 1, 1) + timedelta(microseconds=wall // 1000)  # noqa: DTZ001
+        local = moment(wall).replace(tzinfo=None)
         first, second = (wall // 1000 * 1000 - each for each in passes_ns(local, self._zone))
         if first < second:  # the clock leaves it out
             raise BadProfile(

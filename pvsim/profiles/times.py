@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 
 from pvsim.instants import DAY_NS, SECOND_NS
 from pvsim.profiles import looks
 from pvsim.profiles.bad import BadProfile, shown
 from pvsim.profiles.clocks import Zone
 from pvsim.profiles.looks import DAY_8, DAY_10, GIVE, LONG, NUMBER, PVGIS, RIGHT, SHORT
+from pvsim.wallclock import since_epoch_ns
 
 END_NS = 2**63  # in the year 2262
 _MOST_RESTS = 200_000
@@ -161,8 +162,7 @@ class Formatted(Times):
         moment = looks.by_format(text, self._format)
         if moment is None:
             raise BadProfile(f"{shown(text)} is no time as time_format = {self._format} has it")
-        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-        return since // timedelta(microseconds=1) * 1000
+        return since_epoch_ns(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 # Choosing.

@@ -51,7 +51,7 @@ FAST = (
     '--aptopt=Acquire::Check-Valid-Until "false"',  # the lists of a suite to come may be older than they say
     '--aptopt=Acquire::Languages "none"',
     "--dpkgopt=force-unsafe-io",  # what is thrown away need not be on the disk
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",  # translations that nobody asks for
     "--dpkgopt=path-exclude=/usr/share/man/??/*",
     "--dpkgopt=path-exclude=/usr/share/man/??_*",
     "--customize-hook=rm -f $1/var/lib/man-db/auto-update",  # an index of pages that nobody asks for
