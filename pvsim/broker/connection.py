@@ -15,21 +15,23 @@ from functools import partial
 from typing import Any
 
 import pika
+import pika.exceptions as errors
 
 from pvsim.broker import queues, tls
 from pvsim.broker.admission import Admission, State
 from pvsim.broker.answers import Answers
-from pvsim.broker.consuming import Consumer, Delivery
+from pvsim.broker.consuming import Consumer, Delivery, consume_once
 from pvsim.broker.counts import Counts
-from pvsim.broker.ledger import SILENT_S, Ledger
+from pvsim.broker.ledger import SILENT_S, Kind, Ledger
 from pvsim.broker.link import STABLE_S, Link
 from pvsim.broker.marks import Marks
 from pvsim.broker.outcome import TOO_LARGE, Done
 from pvsim.broker.proof import properties_text
 from pvsim.broker.publishing import Publisher
 from pvsim.broker.queues import Queue, Queues, Request
-from pvsim.broker.side import Side
+from pvsim.broker.side import Probe, Side
 from pvsim.broker.transport import Loop
+from pvsim.broker.trouble import NOT_FOUND, refusal
 from pvsim.config import Address, BrokerSettings
 from pvsim.errors import BrokerError
 
@@ -240,9 +242,22 @@ class Broker:
     def probe(self, queue: str, done: Callable[[str], None]) -> None:
         """Ask whether a queue answers a consumer, beside the main connection.
 
-        `done` is told nothing, or why the broker refuses.
+        `done` is told nothing, or why the broker refuses. Nothing, too, of a queue that is gone: it holds up nobody.
         """
-        self._side.probe(queue, done)
+
+        def on_tried(reason: Exception | None) -> None:
+            if not reason or getattr(reason, "reply_code", 0) == NOT_FOUND:
+                done("")
+            elif isinstance(reason, errors.ChannelClosed):
+                done(refusal(reason, self.settings))
+            else:
+                done(f"the queue {queue} does not answer; {self.admission.mend(queue)}")
+
+        self._side.probe(Probe(Kind.CONSUME, queue, partial(consume_once, queue), on_tried))
+
+    def try_beside(self, request: Request, done: Callable[[Exception | None], None]) -> None:
+        """Ask the same beside the main connection: `done` is told nothing, or why there is no answer."""
+        self._side.probe(Probe(request.kind, request.queue, request.call, done))
 
     # --- what the connection tells
 

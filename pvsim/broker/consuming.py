@@ -28,6 +28,12 @@ class Delivery(NamedTuple):
     properties: Any
 
 
+def consume_once(queue: str, channel: Any, answered: Callable[[Any], None]) -> None:
+    """Ask for one message of a queue, and leave it there."""
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(queue, lambda *_: None, callback=answered)
+
+
 class Consumer:
     """Has the messages of queues delivered to the broker's owner."""
 

@@ -110,16 +110,24 @@ def _queue(answer: Any) -> Queue:
 
 
 class Queues:
-    """Asks about queues, several at a time: declaring one takes the broker some syncs, which others can share."""
+    """Asks about queues, several at a time: declaring one takes the broker some syncs, which others can share.
+
+    A declaration may cost the connection (541), if the broker has kept a part of a deleted queue of that name. So one
+    that was not answered when a connection was lost is tried beside the next, until it is answered there.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
+        self._declaring: set[str] = set()  # queues whose declaration has no answer yet
+        self._doubtful: set[str] = set()  # those of them that a connection was lost with
         self.clear()
 
     def clear(self) -> None:
         """What was asked on a connection that is lost is asked no more."""
         self._requests: deque[Request] = deque()
         self._idle: list[_Asker] = []
+        self._doubtful |= self._declaring
+        self._declaring.clear()
 
     def open(self, most: int) -> None:
         """Ask so many at a time."""
@@ -127,9 +135,22 @@ class Queues:
 
     def add(self, request: Request) -> None:
         """Ask as soon as it goes."""
-        if self.broker.is_up:
-            self._requests.append(request)
-            self._next()
+        if not self.broker.is_up:
+            return
+        if request.event is Event.DECLARED and request.queue in self._doubtful:
+            self.broker.try_beside(request, partial(self._on_tried, request))
+        else:
+            self._ask(request)
+
+    def _on_tried(self, request: Request, reason: Exception | None) -> None:
+        if reason is None or isinstance(reason, errors.ChannelClosed):
+            self._ask(request)
+        else:
+            self._deny(request, reason)
+
+    def _ask(self, request: Request) -> None:
+        self._requests.append(request)
+        self._next()
 
     def on_idle(self, asker: _Asker) -> None:
         """It can ask the next."""
@@ -138,7 +159,16 @@ class Queues:
 
     def _next(self) -> None:
         while self._requests and self._idle:
-            self._idle.pop().ask(self._requests.popleft())
+            request = self._requests.popleft()
+            if request.event is Event.DECLARED:
+                self._declaring.add(request.queue)
+            self._idle.pop().ask(request)
+
+    def on_end(self, request: Request) -> None:
+        """The broker has answered, and the connection still stands."""
+        if request.event is Event.DECLARED:
+            self._declaring.discard(request.queue)
+            self._doubtful.discard(request.queue)
 
     def on_answer(self, request: Request, answer: Any) -> None:
         """The broker has done what was asked."""
@@ -222,5 +252,6 @@ class _Asker:
             if self._entry:
                 self._queues.broker.ledger.close(self._entry, time.monotonic())
                 self._entry = None
+            self._queues.on_end(request)
             tell(request)
             self._queues.on_idle(self)

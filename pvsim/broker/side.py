@@ -1,4 +1,4 @@
-"""A second connection, for what may hang: the first message to a queue, and trying whether a queue can be consumed.
+"""A second connection, for what may hang: the first message to a queue, and what has cost the main one before.
 
 Each goes over a channel of its own, some at a time. A queue that does not answer holds up that channel, and nothing
 else. RabbitMQ may close the whole connection on such a queue (541): the main one does not notice. It is opened when it
@@ -22,8 +22,9 @@ from pvsim.broker import pika_private
 from pvsim.broker.admission import Event, State
 from pvsim.broker.ledger import Entry, Kind
 from pvsim.broker.outcome import CONFIRMED, REFUSED, REPLACED, SILENT, UNMARKED, UNROUTABLE, Done
+from pvsim.broker.queues import Call
 from pvsim.broker.transport import connection_parameters
-from pvsim.broker.trouble import ACCESS_REFUSED, NOT_FOUND, blocked_reason, explain, refusal
+from pvsim.broker.trouble import ACCESS_REFUSED, NOT_FOUND, blocked_reason, explain
 from pvsim.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ class Lane:
 
 
 class Probe(NamedTuple):
-    """A queue that is to be consumed for a moment, on a channel that is closed then."""
+    """Something that is asked of a queue to see whether it is answered, on a channel that is closed then.
 
+    `done` is told nothing, or why there is no answer: what has ended the channel, or the connection.
+    """
+
+    kind: Kind
     queue: str
-    done: Callable[[str], None]
+    call: Call
+    done: Callable[[Exception | None], None]
 
 
 class Side:
@@ -91,9 +97,9 @@ class Side:
         (self._first if is_new else self._again).append((queue, ready))
         self._next()
 
-    def probe(self, queue: str, done: Callable[[str], None]) -> None:
-        """Try whether a queue can be consumed; `done` is told nothing, or why not."""
-        self._probes.append(Probe(queue, done))
+    def probe(self, probe: Probe) -> None:
+        """Try whether the broker answers."""
+        self._probes.append(probe)
         self._next()
 
     def asks(self, queue: str) -> bool:
@@ -182,7 +188,7 @@ class Side:
         while self._first or self._again:
             (self._first or self._again).popleft()[1]()
         while self._probes:
-            self._probes.popleft().done("")
+            self._probes.popleft().done(None)
 
     # --- messages
 
@@ -240,7 +246,7 @@ class Side:
             lane.entry = None
             self._broker.answers.on_closed(lane.queue, reason, lane.done)
 
-    # --- consuming for a moment, one at a time: that may cost the connection
+    # --- probes, one at a time: each may cost the connection
 
     def _start_probe(self) -> None:
         if self._probes and not self._probe:
@@ -249,24 +255,21 @@ class Side:
 
     def _on_probe_open(self, probe: Probe, channel: Any) -> None:
         entry = self._broker.ledger.open(
-            Kind.CONSUME, probe.queue, time.monotonic(), lambda: self._end_probe(probe, self._silent(probe))
+            probe.kind, probe.queue, time.monotonic(), lambda: self._end_probe(probe, self._silence(probe))
         )
 
         def on_closed(_channel: Any, reason: Exception) -> None:
             self._broker.ledger.close(entry, time.monotonic())
-            if isinstance(reason, errors.ChannelClosedByClient):
-                self._end_probe(probe, "")
-            elif isinstance(reason, errors.ChannelClosed):
-                self._end_probe(probe, refusal(reason, self._broker.settings))
+            if isinstance(reason, errors.ChannelClosed):  # or else the connection is lost
+                self._end_probe(probe, None if isinstance(reason, errors.ChannelClosedByClient) else reason)
 
         channel.add_on_close_callback(self._guard(on_closed))
-        channel.basic_qos(prefetch_count=1)
-        channel.basic_consume(probe.queue, lambda *_: None, callback=lambda _: channel.close())
+        probe.call(channel, self._guard(lambda _: channel.close()))
 
-    def _end_probe(self, probe: Probe, why: str) -> None:
+    def _end_probe(self, probe: Probe, reason: Exception | None) -> None:
         if self._probe is probe:
             self._probe = None
-            probe.done(why)
+            probe.done(reason)
             self._next()
 
     # --- the connection
@@ -309,9 +312,9 @@ class Side:
             log.warning(NO_SECOND, explain(reason, self._broker.settings, self._broker.address).sentence)
         self._broker.later(1.0, self._next)
 
-    def _on_lost(self, connection: Any, _reason: Exception) -> None:
+    def _on_lost(self, connection: Any, reason: Exception) -> None:
         if connection is self._connection:
-            self._forget()
+            self._forget(reason)
             self._broker.later(0.5, self._next)
 
     def _end(self) -> None:
@@ -321,7 +324,7 @@ class Side:
         if connection and connection.is_open:
             pika_private.terminate(connection, BrokerError("it is not needed any more"))
 
-    def _forget(self) -> None:
+    def _forget(self, reason: Exception | None = None) -> None:
         """The connection is gone: whoever still waits for an answer gets none."""
         lanes, self._lanes = self._lanes, set()
         probe, self._probe = self._probe, None
@@ -337,7 +340,7 @@ class Side:
                 if lane.done:
                     lane.done(SILENT)
         if probe:
-            probe.done(self._silent(probe))
+            probe.done(reason or self._silence(probe))
 
-    def _silent(self, probe: Probe) -> str:
-        return f"the queue {probe.queue} does not answer; {self._broker.admission.mend(probe.queue)}"
+    def _silence(self, probe: Probe) -> Exception:
+        return BrokerError(f"it does not answer; {self._broker.admission.mend(probe.queue)}")

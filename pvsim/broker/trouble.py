@@ -76,9 +76,9 @@ def _explain_amqp(cause: BaseException, settings: BrokerSettings, address: Addre
     return Trouble(AMQP, f"Cannot use {where}: {foreign(cause) or type(cause).__name__}.")
 
 
-def _mend(reason: errors.ConnectionClosed | errors.ChannelClosed) -> str:
+def _mend(reason: Exception) -> str:
     """RabbitMQ may keep a part of a deleted quorum queue (seen with 3.10): nobody can declare the queue anew then."""
-    if reason.reply_code == INTERNAL_ERROR and "cluster_not_formed" in foreign(reason.reply_text):
+    if getattr(reason, "reply_code", 0) == INTERNAL_ERROR and "cluster_not_formed" in getattr(reason, "reply_text", ""):
         return "; if this goes on, restart the broker: it has kept a part of a deleted queue of this name"
     return ""
 
@@ -133,7 +133,7 @@ def refusal(reason: Exception, settings: BrokerSettings) -> str:
     text = foreign(getattr(reason, "reply_text", reason)).removeprefix("ACCESS_REFUSED - ")
     if getattr(reason, "reply_code", 0) == ACCESS_REFUSED:
         return f"{text}; look at rabbitmqctl list_permissions -p {settings.virtual_host}."
-    return f"{text}."
+    return f"{text}{_mend(reason)}."
 
 
 def blocked_reason(frame: Any) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pika.exceptions as errors
 from pika import spec
 
 if TYPE_CHECKING:
@@ -192,6 +193,9 @@ class Channel:
         box = self.line.rabbit.boxes.get(method.queue)
         if box is None and method.passive:
             return self.refuse(404, f"NOT_FOUND - no queue '{method.queue}'")
+        if box is None and method.queue in self.line.rabbit.undeclarable:
+            self.line.lose(errors.ConnectionClosedByBroker(541, "INTERNAL_ERROR - Cannot declare: cluster_not_formed"))
+            return False
         if box is None:
             box = self.line.rabbit.declare(method.queue, method.arguments)
         elif not method.passive and method.arguments != box.arguments:

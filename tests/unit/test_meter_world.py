@@ -15,7 +15,7 @@ from pvsim.config import BrokerSettings, MeterSettings
 from pvsim.errors import UsageError
 from pvsim.meter import Options, service
 from pvsim.meter.timeline import Timeline
-from tests.unit.world import SimulatedLoop, new_rabbit
+from tests.unit.world import Rabbit, SimulatedLoop, new_rabbit
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
@@ -23,28 +23,34 @@ Run = Callable[..., SimulatedLoop]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Run]:
+def rabbit() -> Iterator[Rabbit]:
+    """A broker."""
+    with new_rabbit() as rabbit:
+        yield rabbit
+
+
+@pytest.fixture
+def run(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Run:
     """Run meters of a timeline for a minute from some time on, perhaps with a progress file."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     caplog.set_level("INFO")
     host: Any = SimpleNamespace(wake_fd=0, metrics_file=None, stop_requested=False)
     host.ready = host.alive = host.stopping = host.drain_wake = lambda: None
     host.status = lambda _text: None
-    with new_rabbit() as rabbit:
-        clock = SimpleNamespace(monotonic=rabbit.monotonic, strftime=time.strftime, localtime=time.gmtime)
-        monkeypatch.setattr(service, "time", clock)
+    clock = SimpleNamespace(monotonic=rabbit.monotonic, strftime=time.strftime, localtime=time.gmtime)
+    monkeypatch.setattr(service, "time", clock)
 
-        def run(timeline: Timeline, later_s: float = 0, progress: Path | None = None, meters: int = 1) -> SimulatedLoop:
-            rabbit.now_s += later_s
-            loop = rabbit.loop()
-            monkeypatch.setattr(service, "Loop", lambda: loop)
-            settings = {f"M_{number}": MeterSettings(backlog_ns=None) for number in range(meters)}
-            options = Options(BrokerSettings(), settings, progress, timeline)
-            service.Service(options, host, lambda: int(rabbit.now_s * SECOND)).run()
-            rabbit.live(60)
-            return loop
+    def run(timeline: Timeline, later_s: float = 0, progress: Path | None = None, meters: int = 1) -> SimulatedLoop:
+        rabbit.now_s += later_s
+        loop = rabbit.loop()
+        monkeypatch.setattr(service, "Loop", lambda: loop)
+        settings = {f"M_{number}": MeterSettings(backlog_ns=None) for number in range(meters)}
+        options = Options(BrokerSettings(), settings, progress, timeline)
+        service.Service(options, host, lambda: int(rabbit.now_s * SECOND)).run()
+        rabbit.live(60)
+        return loop
 
-        yield run
+    return run
 
 
 def test_an_end_in_the_past(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -76,3 +82,21 @@ def test_more_than_may_be_unconfirmed(run: Run, caplog: pytest.LogCaptureFixture
     """A hundred meters have twice as many readings to send at once: each has its turn, and all are sent."""
     assert run(Timeline(NOW - 1500 * SECOND, NOW), meters=100).is_stopped
     assert "All readings asked for are confirmed, 150000 of them by this run." in caplog.messages
+
+
+def test_a_queue_that_cannot_be_declared(run: Run, rabbit: Rabbit, caplog: pytest.LogCaptureFixture) -> None:
+    """It costs the connection once: the other meters send, and it does as soon as it can be declared."""
+    rabbit.undeclarable.add("M_3")
+    loop = run(Timeline(NOW - 100 * SECOND), meters=20)
+    assert [message for message in caplog.messages if "if this goes on, restart the broker" in message]
+    main = rabbit.lines[0]
+    rabbit.live(200)
+    assert main in rabbit.lines
+    held = {name: len(box.ready) for name, box in rabbit.boxes.items()}
+    assert held.keys() == {f"M_{number}" for number in range(20)} - {"M_3"}
+    assert min(held.values()) > 200, held
+    rabbit.undeclarable.clear()
+    rabbit.live(35)
+    assert "All queues can be used again." in caplog.messages
+    assert len(rabbit.boxes["M_3"].ready) > 0
+    assert not loop.is_stopped

@@ -274,6 +274,8 @@ COMMON: Mapping[str, Callable[[World], object]] = {
 INTAKE: Mapping[str, Callable[[World], object]] = {
     "deleted": lambda world: world.delete(A),
     "declared": lambda world: world.declare(A),
+    "cannot be declared": lambda world: world.rabbit.undeclarable.add(A),
+    "can be declared": lambda world: world.rabbit.undeclarable.clear(),
     "lost consumer": lambda world: world.lose_consumer(),
     "leader goes": lambda world: world.rabbit.set_dead(A, True),
     "leader comes": lambda world: world.rabbit.set_dead(A, False),
@@ -302,6 +304,8 @@ SET_ASIDE: Mapping[str, Callable[[World], object]] = {
     "rejected takes": lambda world: world.rabbit.set_refusing(REJECTED, False),
     "rejected dead": lambda world: world.rabbit.set_dead(REJECTED, True),
     "rejected lives": lambda world: world.rabbit.set_dead(REJECTED, False),
+    "rejected cannot be declared": lambda world: world.rabbit.undeclarable.add(REJECTED),
+    "rejected can be declared": lambda world: world.rabbit.undeclarable.clear(),
     "rejected deleted": lambda world: world.delete(REJECTED),
     "rejected declared": lambda world: world.rabbit.declare(REJECTED, rejected_arguments(SETTINGS)),
     "rejected small": lambda world: world.rabbit.declare(REJECTED, {"x-max-length": 1, "x-overflow": "reject-publish"}),
@@ -322,6 +326,7 @@ def orders(*some: Mapping[str, Any]) -> st.SearchStrategy[list[str]]:
 @example(["forbidden", "lost", "live", "publish A"])
 @example(["deleted", "live", "declared", "live"])
 @example(["lost consumer"])
+@example(["leader goes", "lost", "live", "deleted", "silence"])
 @example(["disk full", "publish A", "live long"])
 @given(orders(COMMON, INTAKE, DISK) | orders(COMMON, INTAKE, FORGOTTEN))
 def test_every_queue_is_consumed(events: list[str]) -> None:
@@ -347,6 +352,23 @@ def test_what_is_no_reading_is_set_aside(events: list[str]) -> None:
         world.rabbit.live(1)
         assert not [what for what in world.missing() if isinstance(what, str)]
         world.expect_words()
+        world.settle()
+
+
+def test_a_queue_that_cannot_be_declared() -> None:
+    """It costs the connection once; after that the other queue has its rows at once, and the status says what mends."""
+    with new_world() as world:
+        world.delete(A)
+        world.rabbit.undeclarable.add(A)
+        world.rabbit.live(150)  # on each connection, its meter has a minute to declare it
+        assert "cannot use the queue A at localhost:5672: INTERNAL_ERROR" in world.pvs[0].status
+        assert "if this goes on, restart the broker" in world.pvs[0].status
+        main = world.rabbit.lines[0]
+        for _ in range(200):
+            assert world.publish(B)
+            world.rabbit.live(1)
+            assert not world.missing()
+        assert main in world.rabbit.lines
         world.settle()
 
 

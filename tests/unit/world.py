@@ -200,6 +200,7 @@ class Rabbit:
         self.boxes: dict[str, Box] = {}
         self.exchanges: dict[str, set[str]] = {}
         self.forbidden: set[str] = set()
+        self.undeclarable: set[str] = set()  # names that a part of a deleted queue was kept of
         self.lines: list[Line] = []
         self.loops: list[SimulatedLoop] = []
         self.is_reachable = True
@@ -284,6 +285,7 @@ class Rabbit:
         self.is_reachable, self.style = True, "multiple"
         self.set_alarm("")
         self.forbidden.clear()
+        self.undeclarable.clear()
         for name in sorted(self.boxes.keys() - set(but)):
             self.set_dead(name, False)
             self.set_refusing(name, False)
