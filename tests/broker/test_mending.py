@@ -235,16 +235,17 @@ class Proxy:
 
 @pytest.mark.long
 def test_flapping(node: Node, services: Services) -> None:
-    """Cut every fifteen seconds, a history gets on, and ends."""
+    """Cut when it has begun and every fifteen seconds from then on, a history gets on, and ends."""
     proxy = Proxy(node)
     conf = services.directory / "proxy.ini"
     conf.write_text(f"[broker]\nhost = {proxy.host}\nport = {proxy.port}\nmax_queue_length = 100000000\n")
     (services.directory / "simulation.ini").write_text("[meter]\nbatch = 10\n")
     span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T12:00:00Z")
     meter = services.start("pvsim.meter", "-conf", "proxy.ini", "-ids", "H", *span, "--state-dir", ".")
+    wait_until(lambda: shell.queues(node) == {"H"} and held(node, "H") > 0, 20, "messages")
     while meter.is_running:
-        time.sleep(15)
         proxy.cut()
+        time.sleep(15)
     proxy.close()
     assert meter.process.returncode == 0
     assert "All readings asked for are confirmed" in meter.output
