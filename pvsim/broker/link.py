@@ -123,7 +123,7 @@ class Link:
         self._phase, self._on_end = Phase.ENDED, done
         if self.connection and self.connection.is_open:
             self._loop.later(_GOODBYE_S, done)
-            self.connection.close()
+            pika_private.close(self.connection)
         else:  # pika chokes on closing what is not open yet
             done()
 

@@ -434,6 +434,25 @@ def test_standby(node: Node, services: Services) -> None:
     services.verify("--interval", "0.1", files="one/*.csv two/*.csv")
 
 
+def test_stopped_with_another_on_standby(node: Node, services: Services) -> None:
+    """What the first had not read when it was told to stop comes to the second before all that is later."""
+    services.meter(node, "--interval", "0.005")
+    for name in ("one", "two"):
+        (services.directory / name).mkdir()
+    first = services.pv(node, "-ids", "Meter_0", "--output-dir", "one")
+    wait_until(lambda: services.times("Meter_0", "one"), 10, "rows of the first")
+    second = services.pv(node, "-ids", "Meter_0", "--output-dir", "two")
+    wait_until(lambda: "waiting to take over" in second.output, 10, "the second to wait")
+    first.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    first.process.send_signal(signal.SIGTERM)
+    first.process.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+    wait_until(lambda: len(services.times("Meter_0", "two")) > 200, 20, "rows of the second")
+    assert gaps(services.times("Meter_0", "two"), 0.005) == []
+    assert gaps(sorted({*services.times("Meter_0", "one"), *services.times("Meter_0", "two")}), 0.005) == []
+
+
 def test_broker_forgets(own_node: Node, services: Services) -> None:
     """A broker that comes back without what it confirmed in its last seconds: the meter sends that again."""
     meter = services.meter(own_node)
