@@ -42,6 +42,7 @@ START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 MONTH_S = 31 * 86_400
 FULL_S = 20 * 3_600
 LONGEST_S = 1_800.0
+MOST_ONE_BY_ONE = 5_000  # meters at a reading a second, of which RabbitMQ on two cores takes each by itself
 # As many files as Debian's unit of RabbitMQ allows: 3.10 counts three for each queue, and opens few of them.
 NODE = "[{rabbit, [{file_handles_high_watermark, 65536}]}]."
 # What README recommends. Every 512 MB, RabbitMQ moves its log into a file of each queue, and begins by reading that
@@ -139,7 +140,7 @@ class Bench:
 
 
 class State(NamedTuple):
-    """Durable rows, meters that have any, and when the last of them became so, ns since the epoch."""
+    """Durable rows, meters that have one of an instant after the start, and when the last became so, ns (epoch)."""
 
     rows: int
     meters: int
@@ -152,6 +153,7 @@ class Recording:
     def __init__(self, bench: Bench, services: Services, ids: str, count: int, *options: str) -> None:
         self.services = services
         self._state = services.directory / "state"
+        self._state.unlink(missing_ok=True)  # one before this one may have left it
         self.pv = services.start(
             "tests.bench.timed_pv",
             *services._configure(bench.node, ""),
@@ -177,6 +179,20 @@ class Recording:
             return self.state.rows >= rows
 
         wait_until(is_done, LONGEST_S, f"{rows} rows")
+
+    def wait_until_live(self, meters: int, began_s: float, interval_s: float = 1, linger: int = 0) -> None:
+        """Wait until each meter has rows, and they are not late any more; in a fleet that is too large, they remain so.
+
+        `began_s`: when the meters were started, s since the epoch.
+        """
+        latest_s = began_s + 60 + meters / 50
+
+        def is_live() -> bool:
+            state, now_s = self.state, time.time()
+            due = meters * (now_s - began_s - 2 - linger) / interval_s
+            return state.meters == meters and (state.rows >= due > 0 or now_s > latest_s)
+
+        wait_until(is_live, LONGEST_S, "the end of the start")
 
     def ages(self) -> dict[int, Counter[int]]:
         """After its end: for each second, how many rows were durable how many µs after their reading's instant."""
@@ -329,15 +345,7 @@ def run_live(bench: Bench, meters: int, seconds: int, interval: str, linger: int
     recording = Recording(bench, services, ids_of(meters), meters)
     began_s = time.time()
     meter = services.meter(bench.node, "-ids", ids_of(meters), "--interval", interval, "--state-dir", ".")
-    latest_s = began_s + 60 + meters / 50
-
-    def is_started() -> bool:
-        """Each meter has rows, and they are not late any more; in a fleet that is too large, they remain so."""
-        state, now_s = recording.state, time.time()
-        due = meters * (now_s - began_s - 2 - linger) / float(interval)
-        return state.meters == meters and (state.rows >= due > 0 or now_s > latest_s)
-
-    wait_until(is_started, LONGEST_S, "the end of the start")
+    recording.wait_until_live(meters, began_s, float(interval), linger)
     time.sleep(5 + linger)
     assert bench.node._server
     pids = {"broker": bench.node._server.pid, "meter": meter.process.pid, "pv": recording.pv.process.pid}
@@ -476,28 +484,40 @@ def _sent(figures: Path) -> float:
 
 
 def restart(bench: Bench) -> Iterator[Result]:
-    """A PV service of many meters, whose files of today hold 20 hours, is started: until each has a new row.
+    """A PV service of many meters that runs is restarted: from the start of the new process until rows flow again.
 
-    With --long there are 10,000 such files, 43 GB.
+    Its files of today hold 20 hours, and its queues are consumed as fast as they fill. It is told to stop, and started
+    when it has ended. Rows flow again when each meter has a durable one of an instant after that start; so half an
+    interval of the meters, or of their linger, is in the figure. With --long there are 10,000 such files, 43 GB, and
+    as in `live`, such a fleet gathers readings for 5 s.
     """
-    count = 10_000 if bench.options.long else 1_000
+    count = bench.options.meters or (10_000 if bench.options.long else 1_000)
+    linger = bench.options.linger or (5 if count > MOST_ONE_BY_ONE else 0)
     say(f"restart: {count:,} files of {FULL_S:,} rows")
     services = bench.services()
     zone, midnight_s = _evening()
-    (services.directory / "simulation.ini").write_text(f"[pv]\ntimezone = {zone}\n")
+    (services.directory / "simulation.ini").write_text(f"[pv]\ntimezone = {zone}\n[meter]\nlinger = {linger}\n")
     fill(services.directory, count, midnight_s, ZoneInfo(zone))
+    recording = Recording(bench, services, ids_of(count), count)
+    began_s = time.time()
     meter = services.meter(bench.node, "-ids", ids_of(count), "--state-dir", ".")
-    wait_until(lambda: "Meter created" in meter.output, 60, "the fleet")
-    time.sleep(15 + count / 100)
-    began_s = time.monotonic()
+    recording.wait_until_live(count, began_s, linger=linger)
+    time.sleep(5 + linger)
+    flow_s, began_s = int(time.time()) - 1 - linger, time.monotonic()
+    assert recording.pv.stop(timeout=60) == 0, recording.pv.output
+    stopped_s, began_s = time.monotonic() - began_s, time.monotonic()
     recording = Recording(bench, services, ids_of(count), 0)
-    wait_until(lambda: recording.state.meters == count, LONGEST_S, "a row of each meter")
+    wait_until(lambda: recording.state.meters == count, LONGEST_S, "a new row of each meter")
     took_s = time.monotonic() - began_s
     read = int(Path(f"/proc/{recording.pv.process.pid}/io").read_text().split()[1])
+    time.sleep(5 + linger)
+    end_s = int(time.time()) - 1 - linger
     assert meter.stop(timeout=60) == recording.pv.stop(timeout=60) == 0
-    recording.verify("--from", str(midnight_s), "--to", str(midnight_s + FULL_S), "--timezone", zone)
-    note = f"{read / count / 1000:,.1f} kB read a meter, messages included"
-    yield Result(f"PV service of {count:,} full files, start → a row of each", took_s, "s", -1, 15, None, None, note)
+    span = "--from", str(midnight_s), "--to", str(end_s), "--stopped", f"{midnight_s + FULL_S}..{flow_s}"
+    recording.verify(*span, "--timezone", zone)
+    note = f"{stopped_s:.1f} s to stop before; linger {linger}; {read / count / 1000:,.1f} kB read a meter"
+    what = f"PV service of {count:,} full files restarted, start → a new row of each"
+    yield Result(what, took_s, "s", -1, 15, None, None, note)
 
 
 def fill(directory: Path, count: int, midnight_s: int, zone: ZoneInfo) -> None:
