@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -123,9 +123,12 @@ class Broker:
         """Whether a message would go out now."""
         return self.is_up and not self.blocked
 
-    def start(self, prefetch: int = 1) -> None:
-        """Begin to connect, and to come back whenever the connection is lost."""
-        self._consumer.prefetch = prefetch
+    def start(self, queues: int = 1, prefetch: int = 1) -> None:
+        """Begin to connect, and to come back whenever the connection is lost.
+
+        `queues`: how many are going to be consumed; `prefetch`: messages of each that may be unsettled.
+        """
+        self._consumer.queues, self._consumer.prefetch = queues, prefetch
         self._link.connect()
 
     def close(self, done: Callable[[], None]) -> None:
@@ -227,7 +230,7 @@ class Broker:
         """No more deliveries from a queue; `done` when the last has come."""
         self._consumer.cancel(queue, done)
 
-    def ack(self, tags: Iterable[int]) -> None:
+    def ack(self, tags: Sequence[int]) -> None:
         """These messages are done with."""
         self._consumer.ack(tags)
 
@@ -267,17 +270,14 @@ class Broker:
         if channels < _CHANNELS:
             self.reset(_FEW_CHANNELS.format(channels, _CHANNELS))
             return
-        self._queues.open(channels - _CHANNELS + 1)
-        connection.channel(on_open_callback=self.loop.guard(self._on_publisher_open))
+        askers = min(queues.AT_ONCE, channels - _CHANNELS + 1)
+        self._queues.open(askers)
+        on_open = partial(self._on_publisher_open, channels - 1 - askers)
+        connection.channel(on_open_callback=self.loop.guard(on_open))
 
-    def _on_publisher_open(self, channel: Any) -> None:
-        channel.add_on_close_callback(self.loop.guard(self._on_channel_closed))
-        self._publisher.open(channel, lambda: self.open_channel(self._on_consumer_open))
-
-    def _on_consumer_open(self, channel: Any) -> None:
-        channel.add_on_close_callback(self.loop.guard(self._consumer.on_closed))
-        channel.add_on_close_callback(self.loop.guard(self._on_channel_closed))
-        self._consumer.open(channel, self._on_channels_open)
+    def _on_publisher_open(self, most: int, channel: Any) -> None:
+        channel.add_on_close_callback(self.loop.guard(self.on_channel_closed))
+        self._publisher.open(channel, partial(self._consumer.open, most, self._on_channels_open))
 
     def _on_channels_open(self) -> None:
         self._link.up()
@@ -294,7 +294,8 @@ class Broker:
     def _log_up(self) -> None:
         log.info("Connected to the broker at %s.", self.address)
 
-    def _on_channel_closed(self, _channel: Any, reason: Exception) -> None:
+    def on_channel_closed(self, _channel: Any, reason: Exception) -> None:
+        """The broker has closed a channel that the others cannot do without."""
         self.answers.note_size(reason)
         self.drop(reason)
 

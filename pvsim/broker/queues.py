@@ -131,7 +131,7 @@ class Queues:
 
     def open(self, most: int) -> None:
         """Ask so many at a time."""
-        self._idle = [_Asker(self) for _ in range(min(most, AT_ONCE))]
+        self._idle = [_Asker(self) for _ in range(most)]
 
     def add(self, request: Request) -> None:
         """Ask as soon as it goes."""

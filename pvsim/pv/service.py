@@ -70,7 +70,8 @@ class Service(Owner):
         """Work until a signal says stop."""
         log.info("PV created: %s", shown_ids(list(self._meters)))
         self._loop.watch(self._host.wake_fd, self._on_wake)
-        self._broker.start(max(2, min(MOST_PREFETCHED, 20_000 // len(self._meters))))
+        count = len(self._meters)
+        self._broker.start(count, max(2, min(MOST_PREFETCHED, 20_000 // count)))
         self._tick()
         if self._host.metrics_file:
             self._write_metrics()

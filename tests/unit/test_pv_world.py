@@ -382,3 +382,35 @@ def test_two_values_of_one_instant() -> None:
         values[B] = "B,1700000001,1.0,0.0,1.0"
         world.rabbit.live(1)
         assert ", two values of one instant, of 2 meters, last of B at time_s 1700000001;" in world.pvs[0].status
+
+
+def test_a_queue_that_does_not_answer_holds_up_its_channel_alone() -> None:
+    """Its first try costs others nothing: they are consumed, and acknowledged, on other channels."""
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(1)
+        world.publish(B)
+        world.rabbit.live(1)
+        assert not world.missing()
+        assert not world.unsettled()
+
+
+@pytest.mark.parametrize("most", [3, 4, 9, 10, 11])
+def test_few_channels(most: int) -> None:
+    """A broker that allows few channels a connection: all is recorded over those that there are, and none is asked for.
+
+    With fewer than 11, both queues share one.
+    """
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.channel_max = most
+        world.pvs[0].start()
+        world.rabbit.live(1)
+        for _ in range(3):
+            assert world.publish(A)
+            assert world.publish(B)
+        world.rabbit.live(1)
+        assert not world.missing()
+        assert not world.unsettled()
