@@ -29,6 +29,7 @@ log = logging.getLogger("pvsim.meter")
 TICK_S = 1.0  # at most, between two looks at what is due
 FAST_TICK_S = 0.01  # with a clock that is faster than real time
 EARLY_S = 0.0012  # before a reading is due
+LAST_S = 0.0002  # of that time, which is not slept: the system lets a sleep last longer by some 0.1 ms
 SETTLE_S = 1.0  # between two marks of what the broker has confirmed
 SAVE_S = 5.0  # between two writes of the progress file
 LOOK_S = 5.0  # between two looks at who reads a history
@@ -127,10 +128,13 @@ class Service(Owner):
         self._loop.later(0, partial(self._tell, now_ns))  # when what is due is on its way
 
     def _tick_on_time(self, due_ns: int) -> None:
-        """The loop waits whole milliseconds: it wakes up before the time, and the rest is slept."""
-        wait_s = (due_ns - self._clock()) / 1e9
-        if wait_s > 0:
-            select.select((), (), (), min(EARLY_S, wait_s))  # sleep() fails under libfaketime
+        """The loop waits whole milliseconds: it wakes up before the time, and most of the rest is slept."""
+        wait_s = min(EARLY_S, (due_ns - self._clock()) / 1e9)
+        if wait_s > LAST_S:
+            select.select((), (), (), wait_s - LAST_S)  # sleep() fails under libfaketime
+        end_s = time.perf_counter() + LAST_S  # whatever the clock does
+        while self._clock() < due_ns and time.perf_counter() < end_s:
+            pass
         self._tick()
 
     def _tell(self, now_ns: int) -> None:
