@@ -20,7 +20,7 @@
 # What the tests use are Debian's own packages, which root installs here where they are missing. The linters alone
 # come from pip, into .venv, which also holds every cache, and the reports of the last run (.venv/report).
 #
-# A part runs although another one failed; broker and package run side by side. What this machine does not allow is
+# A part runs although another one failed; package runs beside the others. What this machine does not allow is
 # left out; each part says so when it begins, and the last line says it again. Where CI is set, whatever is left out
 # fails.
 set -eu
@@ -115,9 +115,9 @@ unit() {
     return "$style"
 }
 
-# Five at a time where there is memory for their brokers: most of their time is waiting.
+# Six at a time where there is memory for their brokers: most of their time is waiting.
 broker() {
-    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print (n < 2 ? 2 : n > 5 ? 5 : n) }' /proc/meminfo)
+    workers=$(awk '/MemAvailable/ { n = int($2 / 800000); print (n < 2 ? 2 : n > 6 ? 6 : n) }' /proc/meminfo)
     run_pytest broker -n "$workers" --dist loadgroup "$@"
 }
 
@@ -215,12 +215,12 @@ case $parts in
         ;;
 esac
 case $parts in
-    # The package part waits for its machines most of the time; it runs beside the broker part, and shows what it has
-    # to say afterwards.
+    # The package part waits for its machines most of the time; it runs beside the other two, and shows what it has to
+    # say afterwards.
     *broker*package*)
-        run_part unit "$@"
-        say 'tests/package runs beside tests/broker'
+        say 'tests/package runs beside the others'
         run_part package "$@" >"$reports/beside.log" 2>&1 &
+        run_part unit "$@"
         run_part broker "$@"
         wait
         cat "$reports/beside.log"
