@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.machine import Machine, booted, locked
+from tests.package.images import locked
+from tests.package.machine import Machine, booted
 from tests.package.workshop import RESULT, Workshop, built, opened
 
 CHECKOUT = Path(__file__).parents[2]

@@ -1,100 +1,27 @@
 """Booted Debian machines to install the package in: systemd is PID 1, and there is no network but loopback.
 
-A machine is a systemd-nspawn container. Its files come from a base image with everything that pvsim depends on, made
-once with mmdebstrap and kept in $PVSIM_TEST_CACHE (/var/tmp/pvsim-tests by default); so a machine needs no network,
-and machines do not meet on port 5672. Commands enter it with nsenter, which needs no daemon on either side.
+A machine is a systemd-nspawn container. Its files come from an image with everything that pvsim depends on; so a
+machine needs no network, and machines do not meet on port 5672. Commands enter it with nsenter, which needs no daemon
+on either side.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shlex
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.allowed import require
+from tests.package.workshop import ENVIRONMENT, PATIENCE, machine_image, unpacked
 
-PACKAGES = (
-    "amqp-tools",
-    "autopkgtest",
-    "bash-completion",
-    "dbus",
-    "debsums",
-    "dpkg-dev",
-    "fish",
-    "man-db",
-    "python3",
-    "python3-daemon",
-    "python3-pika",
-    "python3-sdnotify",
-    "python3-systemd",
-    "rabbitmq-server",
-    "systemd",
-    "systemd-sysv",
-    "tzdata",
-    "zsh",
-)
-CACHE = Path(os.environ.get("PVSIM_TEST_CACHE", "/var/tmp/pvsim-tests"))
-ROOTS = Path(os.environ.get("PVSIM_TEST_ROOTS", "/var/tmp"))  # where machines and workshops have their files
-PATIENCE = 4  # times as long as on a quiet machine, for one that is busy with something else
 # Far from UTC, so that a day that is not the machine's own shows.
 TIME_ZONE = "Pacific/Kiritimati"
-
-FAST = (
-    '--aptopt=Acquire::Check-Valid-Until "false"',  # the lists of a suite to come may be older than they say
-    '--aptopt=Acquire::Languages "none"',
-    "--dpkgopt=force-unsafe-io",  # what is thrown away need not be on the disk
-    "--dpkgopt=path-exclude=/usr/share/locale/*",  # translations that nobody asks for
-    "--dpkgopt=path-exclude=/usr/share/man/??/*",
-    "--dpkgopt=path-exclude=/usr/share/man/??_*",
-    "--customize-hook=rm -f $1/var/lib/man-db/auto-update",  # an index of pages that nobody asks for
-)
-ENVIRONMENT = {
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "TERM": "dumb",
-    "DEBIAN_FRONTEND": "noninteractive",
-}
-
-
-def base_image(suite: str, packages: Sequence[str] = PACKAGES, variant: str = "important") -> Path:
-    """The suite's base image, a tar archive; made first if it is not there."""
-    key = hashlib.sha256(" ".join((variant, *packages)).encode()).hexdigest()[:8]
-
-    def make(image: Path) -> None:
-        what = [f"--variant={variant}", f"--include={','.join(packages)}", suite, str(image)]
-        environment = os.environ | {"TMPDIR": str(ROOTS)}
-        subprocess.run(["mmdebstrap", "--quiet", "--format=tar", *FAST, *what], env=environment, check=True)
-
-    return kept(CACHE / f"{suite}-{key}.tar", make)
-
-
-def kept(image: Path, make: Callable[[Path], None]) -> Path:
-    """An image of the cache; made first if it is not there, by one process at a time."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with locked(image.with_suffix(".lock")):
-        if not image.exists():
-            require("mirrors")
-            part = image.with_suffix(".part")  # what is left of one that was not finished is written over
-            make(part)
-            part.rename(image)
-    return image
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time: the others wait here."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class Machine:
@@ -216,15 +143,10 @@ def _wait_until_booted(root: Path, nspawn: subprocess.Popen[bytes], seconds: flo
 
 @contextmanager
 def booted(suite: str) -> Iterator[Machine]:
-    """A machine of this suite, fresh from the base image; gone afterwards."""
+    """A machine of this suite, fresh from its image; gone afterwards."""
     require("machines")
-    base_image(suite)
-    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir=ROOTS) as directory:
-        root = Path(directory, Path(directory).name)
-        root.mkdir()
-        subprocess.run(["tar", "-C", root, "-xf", base_image(suite)], check=True)
-        with running(root, suite) as machine:
-            yield machine
+    with unpacked(suite, machine_image(suite)) as workshop, running(workshop.root, suite) as machine:
+        yield machine
 
 
 @contextmanager

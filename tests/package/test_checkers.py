@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.package.images import bare_image
 from tests.package.machine import Machine
 from tests.package.test_lifecycle import purge
-from tests.package.workshop import CHECKERS, RESULT, SOURCE, Workshop, bare_image
+from tests.package.workshop import CHECKERS, RESULT, SOURCE, Workshop
 
 # Of an older Debian than the package is for: it does not know this policy, and wants init scripts beside units.
 OUTDATED = {"bookworm": {"newer-standards-version", "package-supports-alternative-init-but-no-init.d-script"}}
@@ -23,7 +24,7 @@ OF_THE_BUILD = re.compile(r"(usr/)?lib/systemd/system/.*|usr/bin/.*|.*\.dist-inf
 @pytest.fixture(scope="session")
 def checkers(workshop: Workshop) -> Workshop:
     """The workshop, with Debian's checkers installed after the package was built."""
-    workshop.apt_get(f"install -y --no-install-recommends {CHECKERS}")
+    workshop.install(CHECKERS)
     return workshop
 
 

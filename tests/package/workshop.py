@@ -11,15 +11,26 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.allowed import require
-from tests.package.machine import CACHE, ENVIRONMENT, PATIENCE, ROOTS, base_image, kept
+from tests.package.images import ROOTS, bare_image, kept
 
-BARE = ("systemd", "systemd-sysv")
+MACHINE = (
+    "amqp-tools autopkgtest bash-completion dbus debsums dpkg-dev fish iproute2 man-db procps python3 python3-daemon"
+    " python3-pika python3-sdnotify python3-systemd rabbitmq-server systemd systemd-sysv tzdata zsh"
+)
 CHECKERS = "faketime lintian piuparts reprotest"
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+PATIENCE = 4  # times as long as on a quiet machine, for one that is busy with something else
 SOURCE, RESULT = "/build/pvsim", "/build"
 _NOT_SOURCE = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "pvsim.deb")
 
@@ -27,11 +38,6 @@ _ENTER = """
 mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" || exit
 exec chroot "$1" sh -c "cd $2 && $3"
 """
-
-
-def bare_image(suite: str) -> Path:
-    """A tar archive of Debian with systemd and nothing more."""
-    return base_image(suite, BARE, "minbase")
 
 
 class Workshop:
@@ -63,9 +69,17 @@ class Workshop:
             check=False,
         )
 
+    def install(self, packages: str) -> None:
+        """Install packages, and nothing that they merely recommend."""
+        self.apt_get(f"install -y --no-install-recommends {packages}")
+
     def apt_get(self, command: str) -> None:
-        """Install packages: with the lists that the image was made with, or new ones where those are too old."""
+        """Install, with the lists that the image was made with, or new ones where those are too old; start nothing."""
+        policy = self.path("/usr/sbin/policy-rc.d")
+        policy.write_text("#!/bin/sh\nexit 101\n", "utf-8")
+        policy.chmod(0o755)
         self.run(f"apt-get {command} || {{ apt-get update && apt-get {command}; }}", 300)
+        policy.unlink()
 
     def run(self, command: str, timeout: float = 110) -> str:
         """As try_run, for what has to succeed; gives what it says on stdout."""
@@ -74,26 +88,46 @@ class Workshop:
         return done.stdout
 
 
+def machine_image(suite: str) -> Path:
+    """The bare image with what machines need; made first if it is not there."""
+
+    def prepare(workshop: Workshop) -> None:
+        workshop.install(MACHINE)
+        workshop.run("rm -r /var/lib/apt/lists/*")  # without a network, all they do is to make apt slow
+
+    return _grown(suite, "machine", MACHINE, prepare)
+
+
 def build_image(suite: str, checkout: Path) -> Path:
     """The bare image with what the package's Build-Depends name, and nothing more; made first if it is not there."""
     control = (checkout / "debian/control").read_text("utf-8")
     wanted = re.search(r"(?ms)^Build-Depends:.*?^(?=\S)", control[control.index("Build-Depends:") :])
     assert wanted
-    key = hashlib.sha256(wanted[0].encode()).hexdigest()[:8]
+
+    def prepare(workshop: Workshop) -> None:
+        shutil.copytree(checkout / "debian", workshop.path(f"{SOURCE}/debian"))
+        workshop.apt_get(f"build-dep -y {SOURCE}")
+        shutil.rmtree(workshop.path(SOURCE))
+
+    return _grown(suite, "build", wanted[0], prepare)
+
+
+def _grown(suite: str, name: str, of: str, prepare: Callable[[Workshop], None]) -> Path:
+    """The bare image with more in it. `of`: a text that another image has, if something else is to be in it."""
 
     def make(image: Path) -> None:
-        with _unpacked(suite, bare_image(suite)) as workshop:
-            shutil.copytree(checkout / "debian", workshop.path(f"{SOURCE}/debian"))
-            workshop.run(f"apt-get update && apt-get build-dep -y {SOURCE} && apt-get clean && rm -r {SOURCE}", 300)
-            workshop.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
+        with unpacked(suite, bare_image(suite)) as workshop:
+            prepare(workshop)
+            workshop.run("apt-get clean && rm -f /var/lib/man-db/auto-update")
             subprocess.run(["tar", "-C", workshop.root, "-cf", image, "."], check=True)
 
-    return kept(CACHE / f"{suite}-build-{key}.tar", make)
+    return kept(f"{suite}-{name}-{hashlib.sha256(of.encode()).hexdigest()[:8]}", make)
 
 
 @contextmanager
-def _unpacked(suite: str, image: Path) -> Iterator[Workshop]:
-    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-build-", dir=ROOTS) as directory:
+def unpacked(suite: str, image: Path) -> Iterator[Workshop]:
+    """A workshop that has what is in an image; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=f"pvsim-{suite}-", dir=ROOTS) as directory:
         workshop = Workshop(Path(directory))
         subprocess.run(["tar", "-C", directory, "-xf", image], check=True)
         shutil.copy("/etc/resolv.conf", workshop.path("/etc/resolv.conf"))
@@ -105,7 +139,7 @@ def _unpacked(suite: str, image: Path) -> Iterator[Workshop]:
 def opened(suite: str, checkout: Path) -> Iterator[Workshop]:
     """A workshop with nothing but the source and what its Build-Depends name; gone afterwards."""
     require("machines")
-    with _unpacked(suite, build_image(suite, checkout)) as workshop:
+    with unpacked(suite, build_image(suite, checkout)) as workshop:
         shutil.copytree(checkout, workshop.path(SOURCE), ignore=_NOT_SOURCE, symlinks=True)
         yield workshop
 
