@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,19 @@ import pika.exceptions
 from pvsim.tools.node import Node
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
+TAKEN_S = 60
+
+
+def publish(channel: Any, exchange: str, key: str, body: bytes, properties: Any) -> None:
+    """Publish on a confirming channel until the broker takes it: a busy one may refuse what comes to a new queue."""
+    end = time.monotonic() + TAKEN_S
+    while True:
+        try:
+            channel.basic_publish(exchange, key, body, properties, mandatory=True)
+            return
+        except pika.exceptions.NackError:
+            assert time.monotonic() < end, f"the broker refuses what comes to {exchange} {key}"
+            time.sleep(0.2)
 
 
 class Client:
@@ -25,7 +39,7 @@ class Client:
 
     def publish(self, body: bytes, properties: Any = PERSISTENT, exchange: str = "", key: str = "M") -> None:
         """Publish, to M if nothing else is said, and wait for the broker's confirm."""
-        self._confirming.basic_publish(exchange, key, body, properties, mandatory=True)
+        publish(self._confirming, exchange, key, body, properties)
 
     def declare(self, queue: str, arguments: dict[str, Any] | None = None) -> None:
         """Declare a durable queue."""

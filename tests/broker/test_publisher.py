@@ -23,7 +23,7 @@ from pvsim.errors import NotAReading
 from pvsim.ids import REJECTED
 from pvsim.reading import MAX_DAYS, decode
 from pvsim.tools.node import Node
-from tests.broker.client import Client, connected
+from tests.broker.client import Client, connected, publish
 from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until, wait_until_acknowledged
 
 MESSAGES = int(os.environ.get("PVSIM_MESSAGES", "300"))
@@ -46,7 +46,7 @@ class Publisher:
 
     def publish(self, body: bytes, properties: Any = PLAIN) -> None:
         """One message."""
-        self._channel.basic_publish(EXCHANGE, KEY, body, properties, mandatory=True)
+        publish(self._channel, EXCHANGE, KEY, body, properties)
 
     def bind(self) -> None:
         """What an administrator has done for it."""
