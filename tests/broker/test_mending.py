@@ -193,7 +193,7 @@ def test_bounded_by_others(node: Node, services: Services, told: Told, is_older:
 
 
 class Proxy:
-    """A proxy in front of a node that cuts all connections at once."""
+    """A proxy far from a node: all takes a while, on every machine. It cuts all connections at once."""
 
     def __init__(self, node: Node) -> None:
         self.host, self._target = node.host, (node.host, node.port)
@@ -218,6 +218,7 @@ class Proxy:
                 for key, _ in selector.select():
                     if not (data := key.fileobj.recv(65536)):  # type: ignore[union-attr]
                         return self.cut(near, far)
+                    time.sleep(0.02)
                     key.data.sendall(data)
 
     def cut(self, *some: socket.socket) -> None:
@@ -240,16 +241,17 @@ def test_flapping(node: Node, services: Services) -> None:
     conf = services.directory / "proxy.ini"
     conf.write_text(f"[broker]\nhost = {proxy.host}\nport = {proxy.port}\nmax_queue_length = 100000000\n")
     (services.directory / "simulation.ini").write_text("[meter]\nbatch = 10\n")
-    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T12:00:00Z")
+    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T02:00:00Z")
     meter = services.start("pvsim.meter", "-conf", "proxy.ini", "-ids", "H", *span, "--state-dir", ".")
     wait_until(lambda: shell.queues(node) == {"H"} and held(node, "H") > 0, 20, "messages")
-    while meter.is_running:
-        proxy.cut()
-        time.sleep(15)
+    for _ in range(32):
+        if meter.is_running:
+            proxy.cut()
+            time.sleep(15)
     proxy.close()
-    assert meter.process.returncode == 0
+    assert meter.process.poll() == 0, meter.output
     assert "All readings asked for are confirmed" in meter.output
-    assert meter.output.count("Connected") >= 2
+    assert meter.output.count("Connected") > 3
 
 
 def test_vhost_limit(node: Node, services: Services, told: Told) -> None:
