@@ -315,7 +315,6 @@ class Side:
     def _on_lost(self, connection: Any, reason: Exception) -> None:
         if connection is self._connection:
             self._forget(reason)
-            self._broker.later(0.5, self._next)
 
     def _end(self) -> None:
         """Without a good-bye: what hangs there would not answer it."""
@@ -325,12 +324,13 @@ class Side:
             pika_private.terminate(connection, BrokerError("it is not needed any more"))
 
     def _forget(self, reason: Exception | None = None) -> None:
-        """The connection is gone: whoever still waits for an answer gets none."""
+        """The connection is gone: who waits for an answer gets none, and who waits for a turn has it with the next."""
         lanes, self._lanes = self._lanes, set()
         probe, self._probe = self._probe, None
         self._connection, self._opening = None, 0
         self._idle.clear()
         self._reserved.clear()
+        self._broker.later(0.5, self._next)
         if self.blocked:
             self._set_blocked("")
         for lane in lanes:
