@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pika.adapters.utils.io_services_utils as io_services
+import pika.channel
 import pika.exceptions as errors
 import pika.frame
 
@@ -146,6 +147,11 @@ def cancel(channel: Any, tag: str, done: Callable[[], None]) -> None:
     arguments = {"consumer_tag": tag}
     channel.callbacks.add(channel.channel_number, pika.spec.Basic.CancelOk, lambda _: done(), arguments=arguments)
     channel._send_method(pika.spec.Basic.Cancel(**arguments))
+
+
+def free_channels(connection: Any) -> int:
+    """How many more channels a connection can have: pika tells with an error alone, when there is none."""
+    return int(connection.params.channel_max or pika.channel.MAX_CHANNELS) - len(connection._channels)
 
 
 def received(connection: Any) -> bytes:

@@ -154,11 +154,12 @@ class Side:
     def _is_hung(self, now_s: float) -> bool:
         """All channels wait in vain; those who wait for them know it."""
         entries = [lane.entry for lane in self._lanes]
-        is_full = len(entries) >= self._most_lanes()
+        is_full = bool(entries) and self._room() <= 0
         return is_full and all(entry and now_s - entry.since_s > _HUNG_S for entry in entries)
 
-    def _most_lanes(self) -> int:
-        return max(1, min(LANES, (self._connection.params.channel_max or LANES) - 1))
+    def _room(self) -> int:
+        """How many more lanes there may be: one channel is left for probes."""
+        return min(LANES - len(self._lanes) - self._opening, pika_private.free_channels(self._connection) - 1)
 
     def _next(self) -> None:
         if not self._waits():
@@ -172,7 +173,7 @@ class Side:
             while (self._first or self._again) and self._idle:
                 self._reserve(self._idle.pop())
             wanted = len(self._first) + len(self._again) - self._opening
-            for _ in range(min(wanted, self._most_lanes() - len(self._lanes) - self._opening)):
+            for _ in range(min(wanted, self._room())):
                 self._opening += 1
                 self._connection.channel(on_open_callback=self._guard(self._on_lane_open))
 
@@ -249,7 +250,7 @@ class Side:
     # --- probes, one at a time: each may cost the connection
 
     def _start_probe(self) -> None:
-        if self._probes and not self._probe:
+        if self._probes and not self._probe and pika_private.free_channels(self._connection):
             self._probe = self._probes.popleft()
             self._connection.channel(on_open_callback=self._guard(partial(self._on_probe_open, self._probe)))
 
@@ -267,10 +268,10 @@ class Side:
         probe.call(channel, self._guard(lambda _: channel.close()))
 
     def _end_probe(self, probe: Probe, reason: Exception | None) -> None:
+        self._broker.later(0, self._next)  # pika counts a channel until those who wait for its end are told
         if self._probe is probe:
             self._probe = None
             probe.done(reason)
-            self._next()
 
     # --- the connection
 

@@ -397,6 +397,22 @@ def test_a_queue_that_does_not_answer_holds_up_its_channel_alone() -> None:
         assert not world.unsettled()
 
 
+@pytest.mark.parametrize("most", [3, 4, 100])
+def test_a_queue_that_never_answers(most: int) -> None:
+    """Its tries take no more channels than there are: the other queue has its rows, and it has them when it answers."""
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.channel_max = most
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(100)
+        assert "1 waiting: the queue A does not answer" in world.pvs[0].status
+        assert world.publish(B)
+        world.rabbit.live(1)
+        assert not world.missing()
+        world.settle()
+
+
 @pytest.mark.parametrize("most", [3, 4, 9, 10, 11])
 def test_few_channels(most: int) -> None:
     """A broker that allows few channels a connection: all is recorded over those that there are, and none is asked for.
