@@ -227,6 +227,11 @@ class Broker:
         """Whether the broker has answered that it delivers the messages of a queue."""
         return self._consumer.consumes(queue)
 
+    @property
+    def consumes_any(self) -> bool:
+        """Whether it has answered so of any queue on this connection."""
+        return self._consumer.consumes_any
+
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last has come."""
         self._consumer.cancel(queue, done)

@@ -188,6 +188,11 @@ class Consumer:
         share = self._share_of.get(queue)
         return share is not None and share.consumes(queue)
 
+    @property
+    def consumes_any(self) -> bool:
+        """Whether there is such a queue."""
+        return any(map(self.consumes, self._share_of))
+
     def holds(self, queue: str) -> bool:
         """Whether messages of a queue have come that are not settled."""
         share = self._share_of.get(queue)

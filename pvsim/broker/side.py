@@ -255,12 +255,17 @@ class Side:
             self._connection.channel(on_open_callback=self._guard(partial(self._on_probe_open, self._probe)))
 
     def _on_probe_open(self, probe: Probe, channel: Any) -> None:
-        entry = self._broker.ledger.open(
-            probe.kind, probe.queue, time.monotonic(), lambda: self._end_probe(probe, self._silence(probe))
-        )
+        ledger = self._broker.ledger
+
+        def on_late() -> None:
+            if self._broker.consumes_any:  # it is not the node that is silent
+                ledger.close(entry, time.monotonic())
+            self._end_probe(probe, self._silence(probe))
+
+        entry = ledger.open(probe.kind, probe.queue, time.monotonic(), on_late)
 
         def on_closed(_channel: Any, reason: Exception) -> None:
-            self._broker.ledger.close(entry, time.monotonic())
+            ledger.close(entry, time.monotonic())
             if isinstance(reason, errors.ChannelClosed):  # or else the connection is lost
                 self._end_probe(probe, None if isinstance(reason, errors.ChannelClosedByClient) else reason)
 
