@@ -129,14 +129,20 @@ def terminate(connection: Any, reason: Exception) -> None:
 
 
 def close(connection: Any) -> None:
-    """Close a connection with a good-bye, and all that is consumed with it.
+    """Close a connection with a good-bye, and its channels like `close_channel`."""
+    for channel in connection._channels.values():
+        channel._cancelled.update(channel._consumers)
+    connection.close()
+
+
+def close_channel(channel: Any) -> None:
+    """Close a channel, and all that is consumed on it.
 
     pika would cancel the consumers before: then a queue goes on with the next one, and what this one has not
     acknowledged goes back only afterwards, behind what is later.
     """
-    for channel in connection._channels.values():
-        channel._cancelled.update(channel._consumers)
-    connection.close()
+    channel._cancelled.update(channel._consumers)
+    channel.close()
 
 
 def cancel(channel: Any, tag: str, done: Callable[[], None]) -> None:

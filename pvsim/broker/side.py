@@ -270,7 +270,7 @@ class Side:
                 self._end_probe(probe, None if isinstance(reason, errors.ChannelClosedByClient) else reason)
 
         channel.add_on_close_callback(self._guard(on_closed))
-        probe.call(channel, self._guard(lambda _: channel.close()))
+        probe.call(channel, self._guard(lambda _: pika_private.close_channel(channel)))
 
     def _end_probe(self, probe: Probe, reason: Exception | None) -> None:
         self._broker.later(0, self._next)  # pika counts a channel until those who wait for its end are told

@@ -430,6 +430,24 @@ def test_a_queue_that_never_answers_at_several_nodes(monkeypatch: pytest.MonkeyP
         world.settle()
 
 
+def test_a_try_beside_a_service_that_waits() -> None:
+    """What a try was sent goes back to its place before the service behind it has what is later."""
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(28)  # it tries A beside the main connection
+        world.pvs[1].start()
+        world.rabbit.live(1)
+        world.rabbit.set_dead(A, False)
+        numbers: list[int] = []
+        world.rabbit.on_ack = lambda message: numbers.append(message.number)
+        for _ in range(5):
+            assert world.publish(A)
+        world.rabbit.live(1)
+        assert numbers == sorted(world.published)
+
+
 def test_a_node_that_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are several, it is left, although each queue is only tried on the side."""
     addresses = (Address("one"), Address("two"))
