@@ -2,9 +2,8 @@
 
 Everything runs in one thread on one `Loop`. A `Broker` tells its owner when it is connected and when it is not any
 more; between those two moments it declares queues, publishes with confirms, and consumes. Whatever was under way when
-the connection is lost is forgotten here: the owner knows how to do it again. Publishing has a channel,
-consuming has some, and what is asked about queues has others: a refused declaration closes the one that it was asked
-on.
+the connection is lost is forgotten here: the owner knows how to do it again. Publishing has one channel, consuming has
+some, and what is asked about queues has others: a refused declaration closes the one that it was asked on.
 """
 
 from __future__ import annotations
