@@ -2,9 +2,8 @@
 
 Everything runs in one thread on one `Loop`. A `Broker` tells its owner when it is connected and when it is not any
 more; between those two moments it declares queues, publishes with confirms, and consumes. Whatever was under way when
-the connection is lost is forgotten here: the owner knows how to do it again. Publishing has a channel,
-consuming has some, and what is asked about queues has others: a refused declaration closes the one that it was asked
-on.
+the connection is lost is forgotten here: the owner knows how to do it again. Publishing has one channel, consuming has
+some, and what is asked about queues has others: a refused declaration closes the one that it was asked on.
 """
 
 from __future__ import annotations
@@ -226,6 +225,11 @@ class Broker:
     def consumes(self, queue: str) -> bool:
         """Whether the broker has answered that it delivers the messages of a queue."""
         return self._consumer.consumes(queue)
+
+    @property
+    def consumes_any(self) -> bool:
+        """Whether it has answered so of any queue on this connection."""
+        return self._consumer.consumes_any
 
     def cancel(self, queue: str, done: Callable[[], None]) -> None:
         """No more deliveries from a queue; `done` when the last has come."""

@@ -1,8 +1,8 @@
 """Consuming, on channels of the main connection: what was asked for, what has come, what is not settled.
 
 The broker answers one request after the other on a channel, and where many meters publish, it takes some ms to answer
-that a quorum queue is consumed: a sync of its log. So many queues are shared out to several channels, whose requests
-share these syncs. A queue keeps its channel, so what is asked of it and given back to it is done in this order.
+that a quorum queue is consumed: a sync of its log. So queues are shared out to several channels, whose requests share
+these syncs. A queue keeps its channel: what is asked of it and given back to it is done in this order.
 """
 
 from __future__ import annotations
@@ -60,11 +60,6 @@ class Share:
         channel.add_on_cancel_callback(self._guard(self._on_cancelled))
         channel.basic_qos(prefetch_count=prefetch, callback=self._guard(lambda _: ready()))
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether there are queues whose consuming is not answered."""
-        return bool(self._asked)
-
     def consume(self, queue: str) -> None:
         """Ask for the messages of a queue."""
         self._to_ask.append(queue)
@@ -101,8 +96,9 @@ class Share:
             self._channel.basic_nack(tag, requeue=True)
 
     def tell_silent(self) -> None:
-        """The first queue that was asked for does not answer, and holds up the others."""
-        self._broker.owner.on_silent([*self._asked, *self._to_ask])
+        """The first queue that was asked for does not answer, if there is one, and holds up the others."""
+        if self._asked:
+            self._broker.owner.on_silent([*self._asked, *self._to_ask])
 
     def _own(self, tags: Iterable[int]) -> list[int]:
         """As the broker knows them: on each channel, it counts from 1."""
@@ -188,6 +184,11 @@ class Consumer:
         share = self._share_of.get(queue)
         return share is not None and share.consumes(queue)
 
+    @property
+    def consumes_any(self) -> bool:
+        """Whether there is such a queue."""
+        return any(map(self.consumes, self._share_of))
+
     def holds(self, queue: str) -> bool:
         """Whether messages of a queue have come that are not settled."""
         share = self._share_of.get(queue)
@@ -214,5 +215,4 @@ class Consumer:
         """The connection is lost: RabbitMQ closes it, too, where a queue does not answer that it is consumed."""
         if getattr(reason, "reply_code", 0) == INTERNAL_ERROR:
             for share in self._shares:
-                if share.is_asked:
-                    share.tell_silent()
+                share.tell_silent()

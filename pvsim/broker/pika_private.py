@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pika.adapters.utils.io_services_utils as io_services
+import pika.channel
 import pika.exceptions as errors
 import pika.frame
 
@@ -128,14 +129,20 @@ def terminate(connection: Any, reason: Exception) -> None:
 
 
 def close(connection: Any) -> None:
-    """Close a connection with a good-bye, and all that is consumed with it.
+    """Close a connection with a good-bye, and its channels like `close_channel`."""
+    for channel in connection._channels.values():
+        channel._cancelled.update(channel._consumers)
+    connection.close()
+
+
+def close_channel(channel: Any) -> None:
+    """Close a channel, and all that is consumed on it.
 
     pika would cancel the consumers before: then a queue goes on with the next one, and what this one has not
     acknowledged goes back only afterwards, behind what is later.
     """
-    for channel in connection._channels.values():
-        channel._cancelled.update(channel._consumers)
-    connection.close()
+    channel._cancelled.update(channel._consumers)
+    channel.close()
 
 
 def cancel(channel: Any, tag: str, done: Callable[[], None]) -> None:
@@ -146,6 +153,11 @@ def cancel(channel: Any, tag: str, done: Callable[[], None]) -> None:
     arguments = {"consumer_tag": tag}
     channel.callbacks.add(channel.channel_number, pika.spec.Basic.CancelOk, lambda _: done(), arguments=arguments)
     channel._send_method(pika.spec.Basic.Cancel(**arguments))
+
+
+def free_channels(connection: Any) -> int:
+    """How many more channels a connection can have: pika tells with an error alone, when there is none."""
+    return int(connection.params.channel_max or pika.channel.MAX_CHANNELS) - len(connection._channels)
 
 
 def received(connection: Any) -> bytes:

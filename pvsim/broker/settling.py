@@ -40,7 +40,3 @@ class Unsettled:
         first = next(iter(self._tags), sys.maxsize)
         through = max((tag for tag in tags if tag < first), default=0)
         return Settled(through, [tag for tag in tags if tag > first])
-
-    def clear(self) -> None:
-        """The channel is gone."""
-        self._tags.clear()

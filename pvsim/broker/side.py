@@ -154,11 +154,12 @@ class Side:
     def _is_hung(self, now_s: float) -> bool:
         """All channels wait in vain; those who wait for them know it."""
         entries = [lane.entry for lane in self._lanes]
-        is_full = len(entries) >= self._most_lanes()
+        is_full = bool(entries) and self._room() <= 0
         return is_full and all(entry and now_s - entry.since_s > _HUNG_S for entry in entries)
 
-    def _most_lanes(self) -> int:
-        return max(1, min(LANES, (self._connection.params.channel_max or LANES) - 1))
+    def _room(self) -> int:
+        """How many more lanes there may be: one channel is left for probes."""
+        return min(LANES - len(self._lanes) - self._opening, pika_private.free_channels(self._connection) - 1)
 
     def _next(self) -> None:
         if not self._waits():
@@ -172,7 +173,7 @@ class Side:
             while (self._first or self._again) and self._idle:
                 self._reserve(self._idle.pop())
             wanted = len(self._first) + len(self._again) - self._opening
-            for _ in range(min(wanted, self._most_lanes() - len(self._lanes) - self._opening)):
+            for _ in range(min(wanted, self._room())):
                 self._opening += 1
                 self._connection.channel(on_open_callback=self._guard(self._on_lane_open))
 
@@ -249,28 +250,33 @@ class Side:
     # --- probes, one at a time: each may cost the connection
 
     def _start_probe(self) -> None:
-        if self._probes and not self._probe:
+        if self._probes and not self._probe and pika_private.free_channels(self._connection):
             self._probe = self._probes.popleft()
             self._connection.channel(on_open_callback=self._guard(partial(self._on_probe_open, self._probe)))
 
     def _on_probe_open(self, probe: Probe, channel: Any) -> None:
-        entry = self._broker.ledger.open(
-            probe.kind, probe.queue, time.monotonic(), lambda: self._end_probe(probe, self._silence(probe))
-        )
+        ledger = self._broker.ledger
+
+        def on_late() -> None:
+            if self._broker.consumes_any:  # it is not the node that is silent
+                ledger.close(entry, time.monotonic())
+            self._end_probe(probe, self._silence(probe))
+
+        entry = ledger.open(probe.kind, probe.queue, time.monotonic(), on_late)
 
         def on_closed(_channel: Any, reason: Exception) -> None:
-            self._broker.ledger.close(entry, time.monotonic())
+            ledger.close(entry, time.monotonic())
             if isinstance(reason, errors.ChannelClosed):  # or else the connection is lost
                 self._end_probe(probe, None if isinstance(reason, errors.ChannelClosedByClient) else reason)
 
         channel.add_on_close_callback(self._guard(on_closed))
-        probe.call(channel, self._guard(lambda _: channel.close()))
+        probe.call(channel, self._guard(lambda _: pika_private.close_channel(channel)))
 
     def _end_probe(self, probe: Probe, reason: Exception | None) -> None:
+        self._broker.later(0, self._next)  # pika counts a channel until those who wait for its end are told
         if self._probe is probe:
             self._probe = None
             probe.done(reason)
-            self._next()
 
     # --- the connection
 
@@ -315,7 +321,6 @@ class Side:
     def _on_lost(self, connection: Any, reason: Exception) -> None:
         if connection is self._connection:
             self._forget(reason)
-            self._broker.later(0.5, self._next)
 
     def _end(self) -> None:
         """Without a good-bye: what hangs there would not answer it."""
@@ -325,12 +330,13 @@ class Side:
             pika_private.terminate(connection, BrokerError("it is not needed any more"))
 
     def _forget(self, reason: Exception | None = None) -> None:
-        """The connection is gone: whoever still waits for an answer gets none."""
+        """The connection is gone: who waits for an answer gets none, and who waits for a turn has it with the next."""
         lanes, self._lanes = self._lanes, set()
         probe, self._probe = self._probe, None
         self._connection, self._opening = None, 0
         self._idle.clear()
         self._reserved.clear()
+        self._broker.later(0.5, self._next)
         if self.blocked:
             self._set_blocked("")
         for lane in lanes:

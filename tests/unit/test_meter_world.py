@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pvsim.broker import arguments
 from pvsim.config import BrokerSettings, MeterSettings
 from pvsim.errors import UsageError
 from pvsim.meter import Options, service
@@ -100,3 +101,23 @@ def test_a_queue_that_cannot_be_declared(run: Run, rabbit: Rabbit, caplog: pytes
     assert "All queues can be used again." in caplog.messages
     assert len(rabbit.boxes["M_3"].ready) > 0
     assert not loop.is_stopped
+
+
+def test_many_doubtful_queues(run: Run, rabbit: Rabbit) -> None:
+    """A connection is lost with eight: they are tried one by one on the channel that first messages leave for it."""
+    rabbit.channel_max = 10
+    for number in range(1, 20):
+        rabbit.declare(f"M_{number}", arguments(BrokerSettings()))
+    rabbit.undeclarable.add("M_0")
+    run(Timeline(NOW - 100 * SECOND), meters=20)
+    assert {name for name, box in rabbit.boxes.items() if box.ready} == {f"M_{number}" for number in range(1, 20)}
+
+
+def test_as_many_queues_without_an_answer_as_channels(run: Run, rabbit: Rabbit) -> None:
+    """They have all channels of the second connection; the other meters send over the next one."""
+    rabbit.channel_max = 4
+    for number in range(20):
+        rabbit.declare(f"M_{number}", arguments(BrokerSettings()))
+        rabbit.set_dead(f"M_{number}", number < 3)
+    run(Timeline(NOW - 100 * SECOND), meters=20)
+    assert {name for name, box in rabbit.boxes.items() if not box.ready} == {"M_0", "M_1", "M_2"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from pika.exceptions import StreamLostError
 
 from pvsim.broker import arguments, rejected_arguments
-from pvsim.config import BrokerSettings, PvSettings
+from pvsim.config import Address, BrokerSettings, PvSettings
 from pvsim.errors import DayFileError
 from pvsim.ids import REJECTED
 from pvsim.pv import Options, service
@@ -395,6 +396,72 @@ def test_a_queue_that_does_not_answer_holds_up_its_channel_alone() -> None:
         world.rabbit.live(1)
         assert not world.missing()
         assert not world.unsettled()
+
+
+@pytest.mark.parametrize("most", [3, 4, 100])
+def test_a_queue_that_never_answers(most: int) -> None:
+    """Its tries take no more channels than there are: the other queue has its rows, and it has them when it answers."""
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.channel_max = most
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(100)
+        assert "1 waiting: the queue A does not answer" in world.pvs[0].status
+        assert world.publish(B)
+        world.rabbit.live(1)
+        assert not world.missing()
+        world.settle()
+
+
+def test_a_queue_that_never_answers_at_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no reason to leave the node that the others are consumed at."""
+    addresses = (Address("one"), Address("two"))
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, addresses=addresses))
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(20)
+        main = world.rabbit.lines[0]
+        world.rabbit.live(100)
+        assert main in world.rabbit.lines
+        assert world.pvs[0].status.count("does not answer") == 1
+        world.settle()
+
+
+def test_a_try_beside_a_service_that_waits() -> None:
+    """What a try was sent goes back to its place before the service behind it has what is later."""
+    with new_world() as world:
+        world.pvs[0].kill()
+        world.rabbit.set_dead(A, True)
+        world.pvs[0].start()
+        world.rabbit.live(28)  # it tries A beside the main connection
+        world.pvs[1].start()
+        world.rabbit.live(1)
+        world.rabbit.set_dead(A, False)
+        numbers: list[int] = []
+        world.rabbit.on_ack = lambda message: numbers.append(message.number)
+        for _ in range(5):
+            assert world.publish(A)
+        world.rabbit.live(1)
+        assert numbers == sorted(world.published)
+
+
+def test_a_node_that_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are several, it is left, although each queue is only tried on the side."""
+    addresses = (Address("one"), Address("two"))
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, addresses=addresses))
+    with new_world() as world:
+        world.pvs[0].kill()
+        for meter_id in A, B:
+            world.rabbit.set_dead(meter_id, True)
+        world.pvs[0].start()
+        world.rabbit.live(20)
+        main = world.rabbit.lines[0]
+        world.rabbit.live(100)
+        assert main not in world.rabbit.lines
+        world.settle()
 
 
 @pytest.mark.parametrize("most", [3, 4, 9, 10, 11])

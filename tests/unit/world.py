@@ -111,7 +111,8 @@ class Line:
         """Open a channel."""
         assert self.is_open
         number = next(each for each in count(1) if each not in self._channels and each not in self.channels)
-        assert number <= self.rabbit.channel_max
+        if number > self.rabbit.channel_max:
+            raise errors.NoFreeChannels
         channel = self._channels[number] = pika.channel.Channel(self, number, on_open_callback)
         channel._add_on_cleanup_callback(lambda _: self._channels.pop(number))
         self.channels[number] = Channel(number, self)
