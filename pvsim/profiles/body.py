@@ -16,7 +16,7 @@ from itertools import chain
 from operator import lt
 
 from pvsim.models.replay import Profile
-from pvsim.profiles import csvlines, head, looks, series, times
+from pvsim.profiles import csvlines, head, series, times
 from pvsim.profiles.bad import BadProfile, shown
 from pvsim.profiles.head import Head
 from pvsim.profiles.meters import Meters, several
@@ -91,7 +91,7 @@ class Body:
                 raise NotPlainError
             if lines:
                 self._add_block(lines, number, '"' in chunk)
-        except (ValueError, IndexError):  # a BadProfile, too, which is to tell its line
+        except (ValueError, IndexError, OverflowError):  # a BadProfile, too, which is to tell its line
             self._add_lines(lines, number)
         return len(lines)
 
@@ -240,7 +240,7 @@ class Body:
         except ValueError as error:
             raise BadProfile(f"line {number}: {times.no_time(text, error).rstrip('.')}.") from None
         if not 0 <= instant < times.END_NS:
-            raise BadProfile(f"line {number}: {shown(text)} is no time; give one such as {looks.RIGHT}.")
+            raise BadProfile(f"line {number}: {shown(text)} is not between 1970 and 2262; leave such lines out.")
         if instant <= self._previous and not self._begins_a_month(instant):
             raise BadProfile(f"line {number} is not later than the line before; {self._advice()}.")
         return instant

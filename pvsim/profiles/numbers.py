@@ -13,9 +13,13 @@ from pvsim.profiles.bad import BadProfile, shown
 from pvsim.profiles.wishes import ERROR, SKIP, ZERO
 
 MISSING = {
-    "", "nan", "null", "na", "n/a", "#n/a", "?", "-", "--", "none", "nil", "unavailable", "unknown", "-nan",
+    "", "nan", "-nan", "nat", "na", "<na>", "n/a", "n.a.", "#n/a", "#nv", "#value!", "#ref!", "#div/0!", "null",
+    "(null)", "<null>", "\\n", "none", "nil", "undefined", "missing", "no data", "nodata", "n.v.", ".", "?", "-", "--",
+    "---", "unavailable", "unknown",
 }  # fmt: skip
-_MARKS_OF_MISSING = re.compile(r"-9{3,5}(?:[.,][09]*)?")
+# Many nines, and the ends of integers of 16 and 32 bits, as Modbus has them for what is not there.
+_MARKS_OF_MISSING = re.compile(r"(?:-9{3,5}|-32768|-2147483648|2147483647|4294967295)(?:[.,][09]*)?")
+_SUSPECT = ("-999", "-32768", "2147483", "4294967295")
 _PLAIN = set("0123456789.-+eE\n")
 _PLAIN_COMMA = set("0123456789,-+eE\n")
 _ONE_MARK = re.compile(r"(?=[.,]?\d)\d*([.,]?)\d*([eE][+-]?\d{1,3})?", re.ASCII)
@@ -47,7 +51,9 @@ class Numbers:
         characters = set(joined)
         if any(mark in characters and mark != self._mark for mark in ".,"):
             raise ValueError
-        if not characters <= (_PLAIN_COMMA if self._mark == "," else _PLAIN) or "-999" in joined:
+        if not characters <= (_PLAIN_COMMA if self._mark == "," else _PLAIN) or any(
+            each in joined for each in _SUSPECT
+        ):
             raise ValueError
         if self._mark == ",":
             texts = joined.replace(",", ".").split("\n")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pvsim.instants import DAY_NS, HOUR_NS, SECOND_NS
 from pvsim.models.replay import Profile
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.times import Epochs, are_stamps
+from pvsim.profiles.looks import by_format
+from pvsim.profiles.times import OLD_NS, Epochs, stamp_formats
 from pvsim.profiles.units import ENERGY, POWER, TOTAL
 from pvsim.profiles.wishes import ZERO, Wishes
 
@@ -26,7 +27,6 @@ _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
 _MOST_LOOKED_AT = 1000
 _RISES = 9  # without a fall: hardly a power
-_OLD_NS = 10 * 365 * DAY_NS  # of 1980
 
 
 def is_next_month(previous: int, instant: int) -> bool:
@@ -77,13 +77,18 @@ def _epoch_notes(body: Body) -> list[str]:
     if not isinstance(kind, Epochs) or kind.is_said:
         return []
     some = body.times[:: max(1, len(body.times) // _MOST_LOOKED_AT)]
-    if are_stamps(some):
+    if formats := stamp_formats(some):
         first = f"{body.times[0] // SECOND_NS}"
+        dates = ", ".join(f"{by_format(first, each):%Y-%m-%d %H:%M} for time_format = {each}" for each in formats)
         raise BadProfile(
-            f"has times that are all seconds since 1970 or dates: {first} is 20{first[:2]}-{first[2:4]}-{first[4:6]}"
-            f" {first[6:8]}:{first[8:]}; give time_format = %y%m%d%H%M for that, or time_format = %s for seconds."
+            f"has times that are all seconds since 1970 or dates: {first} is {dates}, or seconds for time_format = %s."
         )
-    if body.times[-1] < _OLD_NS:
+    if body.times[-1] < OLD_NS and body.steps.usual_ns <= SECOND_NS:
+        raise BadProfile(
+            f"has times that count up to {body.times[-1] / SECOND_NS:g}: seconds, for time_format = %s, or rows, hours"
+            " or days; give dates for these."
+        )
+    if body.times[-1] < OLD_NS:
         return ["its times are taken as seconds since 1970; if they count something else, give dates"]
     return []
 

@@ -579,7 +579,45 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "digits of a date without its century",
         "time,P\n2606211000,1\n2606211100,2\n",
         {},
-        "2606211000 is 2026-06-21 10:00; give time_format = %y%m%d%H%M for that, or time_format = %s",
+        "2606211000 is 2026-06-21 10:00 for time_format = %y%m%d%H%M, 2021-06-26 10:00 for time_format = %d",
+    ),
+    (
+        "the month first, without its century",
+        "time,P\n1225261000,1\n1225261100,2\n",
+        {},
+        "1225261000 is 2026-12-25 10:00 for time_format = %m%d%y%H%M, or seconds for time_format = %s.",
+    ),
+    *(
+        (f"digits of a date, {text}", f"time,P\n{text},1\n{text[:-2]}30,2\n", {}, f"line 2: {text} is{said}")
+        for text, said in (
+            ("210620261000", ", by its size, of before 1980, or a date in another form"),
+            ("0621261000", " seconds since 1970 or a date in another form"),
+            ("01062026100000", " seconds since 1970 or a date in another form"),
+        )
+    ),
+    *(
+        (f"a count, {first}", f"time,P\n{first},1\n{second},2\n", {}, f"count up to {second}: seconds, for time_format")
+        for first, second in (("0", "1"), ("171.375", "171.5"))
+    ),
+    (
+        "before 1970",
+        "t,P\n1969-12-31T23:00Z,1\n1970-01-01T00:00Z,2\n",
+        {},
+        "line 2: 1969-12-31T23:00Z is not between 1970",
+    ),
+    *(
+        (f"an offset of {offset}", f"t,P\n2026-06-21T10:00{offset},1\n2026-06-21T11:00{offset},2\n", {}, "is no time")
+        for offset in ("+25:00", "-00:75")
+    ),
+    ("beyond all numbers", "t,P\n2026-06-21T10:00Z,1e400\n2026-06-21T11:00Z,2\n", {}, "line 2: 1e400 is no power"),
+    *(
+        (
+            f"missing, {mark}",
+            f"t,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,{mark}\n",
+            {},
+            f"line 3: {mark} is no power, but",
+        )
+        for mark in ("-32768", "-2147483648.0", "4294967295", "\\N", "#REF!", "n.a.", ".")
     ),
     *(
         (
