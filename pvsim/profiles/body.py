@@ -81,7 +81,7 @@ class Body:
         self._previous = -1
         self._blank = 0  # the line of the last empty one since the last row
         self._note = 0  # the line after which nothing but notes may come
-        self._meters = Meters(found.at.ids, found.names, found.at.unit)
+        self._meters = Meters(found.at.ids, found.names, found.at.unit, found.unit_cell)
 
     def add(self, chunk: str, number: int) -> int:
         """Read whole lines, the first of which has this number; returns how many they are."""

@@ -133,10 +133,10 @@ def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: uni
             )
 
 
-def check_hints(places: Sequence[int], row: Line, taken: units.Counted) -> None:
+def check_hints(places: Sequence[int], row: Line, wishes: Wishes, taken: units.Counted) -> None:
     """BadProfile where nobody tells a unit, and the name of the meter or quantity says another one than W."""
-    for at in places if not taken.is_said else ():
-        cell = row.cells[at] if at < len(row.cells) else ""
+    chosen = wishes.where[1:] if wishes.where else ()
+    for cell in (*chosen, *(row.cells[at] for at in places if at < len(row.cells))) if not taken.is_said else ():
         if units.hint(cell) not in ("", taken.unit.name):
             raise BadProfile(
                 f"line {row.number} is of {shown(cell)}, which says {units.hint(cell)}, and nothing else tells a unit;"

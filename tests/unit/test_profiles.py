@@ -51,6 +51,22 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         {"column": "value"},
         TEN,
     ),
+    *(
+        (
+            f"one meter, below one in {unit}",
+            f"time,id,v,unit\n2026-06-21T09:00Z,2,5,{unit}\n2026-06-21T10:00Z,1,100,W\n2026-06-21T11:00Z,1,200,W\n",
+            {"column": "v", "where": ("id", "1")},
+            TEN,
+        )
+        for unit in ("kW", "°C", "")
+    ),
+    (
+        "a power, below an energy",
+        "entity_id,state,last_changed\nsensor.energy,5,2026-06-21T09:00Z\nsensor.power,100,2026-06-21T10:00Z\n"
+        "sensor.power,200,2026-06-21T11:00Z\n",
+        {"column": "state", "where": ("entity_id", "sensor.power")},
+        TEN,
+    ),
     ("Grafana, ms", "time,P\n1782036000000,100\n1782039600000,200\n", {}, TEN),
     *(
         (
@@ -505,6 +521,26 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         for name, said in (("sensor.pv_energy_total", "an energy"), ("sensor.pv_power_kw", "kW"))
     ),
     (
+        "an energy, below a power",
+        "entity_id,state,last_changed\ns.power,5,2026-06-21T09:00Z\ns.energy,1,2026-06-21T10:00Z\n"
+        "s.energy,2,2026-06-21T11:00Z\n",
+        {"column": "state", "where": ("entity_id", "s.energy")},
+        "line 3 is of s.energy, which says an energy, and nothing else tells a unit",
+    ),
+    (
+        "a meter far below one in another unit",
+        "time,id,v,unit\n"
+        + "".join(f"{1_782_036_000 + at},{at // 300},{at},{'kW' if at < 300 else 'W'}\n" for at in range(310)),
+        {"column": "v", "where": ("id", "1")},
+        "line 302 is in W, as the column unit says, and the lines before in kW",
+    ),
+    (
+        "two tables of InfluxDB",
+        ",result,table,_time,_value\n,,0,2026-06-21T10:00Z,1\n,,0,2026-06-21T11:00Z,2\n,,1,2026-06-21T12:00Z,230\n",
+        {"column": "_value"},
+        "line 4 is of 1, after 0: the column table has several; give where = table = 0, say",
+    ),
+    (
         "a meter that is not there",
         "time,id,P\n2026-06-21T10:00Z,1,5\n2026-06-21T10:30Z,1,7\n",
         {"where": ("id", "9")},
@@ -648,7 +684,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             {"column": "P"},
             f"line 4 is of A again, after B: the column {name} has several",
         )
-        for name in ("name", "tag", "Anlage", "variable", "Wechselrichter", "Standort")
+        for name in ("name", "type", "tag", "Anlage", "variable", "Wechselrichter", "Standort")
     ),
     (
         "a counter of each day",
