@@ -21,7 +21,8 @@ _PLACE = (
 _ZONE = re.compile(_PLACE)
 _ZONE_WORD = re.compile(r"time ?zone|zeitzone|fuseau|huso horario", re.IGNORECASE)
 _NOT_UTC = re.compile(
-    r"(?<![a-z])(?:utc|gmt)\s*[+-]\s*\d|(?<![a-z])(?:local|lokal|cet|cest|mez|mesz|bst|est|edt|pst|pdt|aest)(?![a-z])|"
+    r"(?<![a-z])(?:utc|gmt)\s*[+-]\s*\d|(?<![a-z])(?:local|lokal|cet|cest|mez|mesz|bst|est|edt|pst|pdt|cst|cdt|mst|mdt|hst|jst|eet|"
+    r"eest|msk|aest|aedt|acst|awst|nzst|nzdt|lst|locale|ortszeit|lokalzeit|sommerzeit|winterzeit)(?![a-z])|"
     r"[(\[][+-]\d\d:?\d\d[)\]]",
     re.IGNORECASE,
 )

@@ -183,12 +183,12 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
             f"has values in {body.head.names[body.head.at.value]} that never fall: energy of each line until the next,"
             f" for unit = {name}, or a counter, for unit = {name} total."
         )
-    if body.head.may_be_total and _begins_anew(body.values):
+    if body.head.may_be_total and _mostly_rises(body.values):
         name = body.head.unit.name
         raise BadProfile(
-            f"has values in {body.head.names[body.head.at.value]} that rise, and now and then fall to almost nothing:"
+            f"has values in {body.head.names[body.head.at.value]} that rise, and fall now and then:"
             f" energy of each line until the next, for unit = {name}, or a counter that begins anew, such as a day's,"
-            " which cannot be replayed."
+            " or goes back, which cannot be replayed."
         )
     if is_total:
         if wishes.missing == ZERO:
@@ -217,11 +217,12 @@ def _check_counter(body: Body) -> None:
         )
 
 
-def _begins_anew(values: Sequence[int]) -> bool:
-    """Whether energies look like a counter's that begins anew: they rise in many steps, and fall to almost nothing."""
+def _mostly_rises(values: Sequence[int]) -> bool:
+    """Whether energies look like a counter's: many steps up, and a few down, to almost nothing or hardly at all."""
     rises = sum(map(lt, values, values[1:]))
     falls = [(high, low) for high, low in pairwise(values) if low < high]
-    return 0 < 3 * len(falls) <= rises and all(0 <= 4 * low <= high for high, low in falls)
+    is_small = 8 * sum(high - low for high, low in falls) <= values[-1] - values[0]
+    return 0 < 3 * len(falls) <= rises and (is_small or all(0 <= 4 * low <= high for high, low in falls))
 
 
 def _differences(body: Body) -> int:
