@@ -21,7 +21,7 @@ from pvsim.profiles.units import Unit
 from pvsim.profiles.wishes import Wishes
 
 WITHIN = 200  # lines
-_OTHER_FILES = {"PK\x03\x04": "a spreadsheet", "{": "JSON", "[{": "JSON", "<": "a web page or XML"}
+_OTHER_FILES = {r"\s*(?:\{|\[\s*[\[{])": "JSON", r"\s*<": "a web page or XML"}
 
 
 class Head(NamedTuple):
@@ -115,9 +115,9 @@ def _weight(failure: Failure) -> tuple[Rank, int]:
 
 
 def _check_kind(first: Sequence[str]) -> None:
-    start = next((line.lstrip() for line in first if not csvlines.is_blank(line)), "")
-    for mark, kind in _OTHER_FILES.items():
-        if start.startswith(mark):
+    start = "\n".join(first[:9])
+    for pattern, kind in _OTHER_FILES.items():
+        if re.match(pattern, start):
             raise BadProfile(f"is {kind}, not CSV; export it as CSV.")
 
 

@@ -639,7 +639,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("JSON", '{"time":"2026-06-21T10:00Z","P":1}\n{"time":"2026-06-21T10:30Z","P":2}\n', {}, "is JSON, not CSV"),
     ("a web page", "<html><body>Log in</body></html>\n", {}, "is a web page or XML, not CSV"),
-    ("a spreadsheet", "PK\x03\x04\x14", {}, "is a spreadsheet, not CSV"),
+    ("JSON, over lines", '[\n  {"time":"2026-06-21T10:00Z","P":1}\n]\n', {}, "is JSON, not CSV"),
     (
         "digits of a date without its century",
         "time,P\n2606211000,1\n2606211100,2\n",

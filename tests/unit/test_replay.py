@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,12 +203,27 @@ BAD = [
     ("time,P\n2999-01-01T00:00,1\n", "line 2: 2999-01-01T00:00 is not between 1970 and 2262"),
     ("time,P\n1,1\n9999999999999999999,1\n", "line 3: 9999999999999999999 is not between 1970 and 2262"),
     ("time,P\n1,1\n", "has fewer than two lines of data; give at least two."),
-    ("", "has no header in its first lines; give one with a column of times, and lines of data"),
+    ("\n", "has no header in its first lines; give one with a column of times, and lines of data"),
     ("1,1\n2,2\n", "has no header in its first lines"),
     ("time,a,b\n1,1,1\n2,2,2\n", "line 1 has several columns; name one of a, b."),
     ("time,P\n1,1\n2,2\n\nNotes:\n3,3\n", "line 6 comes after line 5, which is no data; take that one away."),
     (PVGIS.replace("20160101:0910,7.03", "20160101:0910,--"), "line 15: -- is no power"),
 ]
+
+
+@pytest.mark.parametrize("content, told", [
+    (b"", "is empty; give a header, and lines of data."),
+    (gzip.compress(b"time,P\n"), "is compressed, by gzip; give its content as a CSV file in UTF-8."),
+    (b"PK\x03\x04\x14\0\0\0", "is a spreadsheet, or an archive of ZIP; give its content as a CSV file in UTF-8."),
+    ("time,P\n".encode("utf-32"), "is UTF-32; give its content as a CSV file in UTF-8."),
+    ("time,P\n".encode("utf-16-le"), "is UTF-16 without a mark that says so, or no text; save the file as UTF-8."),
+], ids=["nothing", "gzip", "zip", "utf-32", "utf-16"])  # fmt: skip
+def test_what_is_no_text(content: bytes, told: str, tmp_path: Path) -> None:
+    """What a file is, where its first bytes tell."""
+    (tmp_path / "other.csv").write_bytes(content)
+    (tmp_path / "simulation.ini").write_text("[pv]\nmodel = replay\nfile = other.csv\n")
+    with pytest.raises(ConfigError, match=re.escape(f"other.csv {told}")):
+        config.load_simulation(tmp_path / "simulation.ini", None).pv("M")
 
 
 @pytest.mark.parametrize("text,told", BAD)
