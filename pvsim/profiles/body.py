@@ -18,11 +18,12 @@ from operator import lt
 from pvsim.models.replay import Profile
 from pvsim.profiles import csvlines, head, series, times
 from pvsim.profiles.bad import BadProfile, shown
+from pvsim.profiles.clocks import NoSuchHourError
 from pvsim.profiles.head import Head
 from pvsim.profiles.meters import Meters, several
-from pvsim.profiles.numbers import Numbers
+from pvsim.profiles.numbers import Numbers, is_missing
 from pvsim.profiles.steps import Steps
-from pvsim.profiles.wishes import Wishes
+from pvsim.profiles.wishes import SKIP, Wishes
 
 _DIGIT = re.compile(r"\d")
 
@@ -178,6 +179,8 @@ class Body:
             return None
         self._meters.add(number, cells)
         text = " ".join(cells[at] for at in found.at.times)
+        if self.wishes.missing == SKIP and is_missing(cells[found.at.value]) and not self._exists(text):
+            return None
         instant = self._instant(number, text)
         value = self.numbers.one(len(self.values), number, cells[found.at.value])
         if value is None:
@@ -234,6 +237,16 @@ class Body:
             return False
         return True
 
+    def _exists(self, text: str) -> bool:
+        """Whether a clock does not leave a time out in spring, for which many files have rows without a value."""
+        try:
+            self.head.times.read([text], self._previous)
+        except NoSuchHourError:
+            return False
+        except ValueError:
+            pass
+        return True
+
     def _instant(self, number: int, text: str) -> int:
         try:
             (instant,) = self.head.times.read([text], self._previous)
@@ -247,7 +260,7 @@ class Body:
 
     def _begins_a_month(self, instant: int) -> bool:
         """Whether a typical year goes on here, with the next month of an earlier year."""
-        is_next = instant < self._previous and series.is_next_month(self._previous, instant)
+        is_next = instant < self._previous and series.is_next_month(self._previous, instant, self.head.times.zone)
         self.is_typical = self.is_typical or is_next
         return is_next
 

@@ -100,9 +100,10 @@ def by_format(text: str, time_format: str) -> datetime | None:
         return datetime.strptime(text, time_format)  # noqa: DTZ007 - what has no offset is local
     except (ValueError, re.error):
         pass
-    if re.search(r"\b24:00", text) and "%H" in time_format:
+    end = r"\b24$" if time_format.endswith("%H") else r"\b24(?=:00)"
+    if re.search(end, text) and "%H" in time_format:
         try:
-            return datetime.strptime(re.sub(r"\b24:00", "00:00", text), time_format) + timedelta(1)  # noqa: DTZ007
+            return datetime.strptime(re.sub(end, "00", text), time_format) + timedelta(1)  # noqa: DTZ007
         except (ValueError, OverflowError):
             return None
     return None

@@ -30,6 +30,11 @@ _SPACES = str.maketrans("", "", " \xa0\u202f\u2009'’")
 _MOST = 2**62
 
 
+def is_missing(text: str) -> bool:
+    """Whether a text stands for a value that is not there."""
+    return text.lower() in MISSING or _MARKS_OF_MISSING.fullmatch(text) is not None
+
+
 class Numbers:
     """The numbers of one column. `factor`: what each is multiplied with, before it is rounded."""
 
@@ -69,7 +74,7 @@ class Numbers:
 
     def one(self, place: int, line: int, text: str) -> int | None:
         """The number in a text, None for one to skip; 0 for now if it waits. `place`: which of the numbers it is."""
-        if text.lower() in MISSING or _MARKS_OF_MISSING.fullmatch(text):
+        if is_missing(text):
             return self._absent(line, text)
         sign, digits = _signed(text)
         if _SPACED.fullmatch(digits):

@@ -390,6 +390,30 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         [("01-01T00:00", 1), ("01-01T08:20", 2), ("01-01T16:40", 3)],
     ),
     (
+        "no value in the hour that is left out",
+        "t,P\n2026-03-29 01:00,1\n2026-03-29 02:00,\n2026-03-29 02:30,NaN\n2026-03-29 03:00,2\n",
+        {**BERLIN, "missing": "skip"},
+        [("03-29T00:00", 1), ("03-29T01:00", 2)],
+    ),
+    (
+        "hours to 24, in a column of their own",
+        "Year,Month,Day,Hour,P\n2026,6,20,23,100\n2026,6,20,24,200\n",
+        {"column": "P", "time_column": "Year + Month + Day + Hour", "time_format": "%Y %m %d %H"},
+        [("06-20T23:00", 100), ("06-21", 200)],
+    ),
+    *(
+        (
+            f"a typical year in a clock of one hour ahead, {what}",
+            f"time,P\n{rows}",
+            {"file_timezone": "Etc/GMT-1"},
+            [("01-31T22:00", 3), ("01-31T23:00", 1), ("02-01", 2)],
+        )
+        for what, rows in (
+            ("in order", "2018-01-31 23:00,3\n2007-02-01 00:00,1\n2007-02-01 01:00,2\n"),
+            ("with offsets", "2018-01-31 23:00+01:00,3\n2007-02-01 00:00+01:00,1\n2007-02-01 01:00+01:00,2\n"),
+        )
+    ),
+    (
         "a day of 25 hours",
         "t,P\n2026-10-25 02:00,1\n2026-10-25 02:30,2\n2026-10-25 02:00,3\n2026-10-25 02:30,4\n2026-10-25 03:00,5\n",
         BERLIN,
@@ -812,6 +836,24 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {},
         "several columns of times, utc, local",
     ),
+    (
+        "a typical year in a clock that is changed",
+        "time,P\n2018-03-31 22:00,3\n2018-03-31 23:00,3\n2007-04-01 00:00,1\n2007-10-31 00:00,2\n2018-11-01 00:00,2\n",
+        BERLIN,
+        "is a typical year in Europe/Berlin, where clocks change; give its times in UTC, or in a time zone such as",
+    ),
+    (
+        "a typical year, sorted, an hour ahead",
+        "time,P\n2007-02-01 00:00,1\n2007-02-01 01:00,2\n2018-01-01 00:00,3\n2018-01-01 01:00,4\n",
+        {"file_timezone": "Etc/GMT-1"},
+        "line 4 comes 3986 days after the one before, and no month is there twice: this is a typical year",
+    ),
+    (
+        "date and hour",
+        "Date,Hour,P\n2026-06-21,10,1\n2026-06-21,11,2\n",
+        {"column": "P"},
+        "time_column = Date + Hour and ti",
+    ),
     ("date and time", "Date,Time,P\n2026-06-21,10:00,1\n2026-06-21,11:00,2\n", {}, "time_column = Date + Time"),
     *(
         (
@@ -1074,6 +1116,10 @@ def test_a_clock_that_is_changed_in_spring_is_none_of_another_place() -> None:
         (
             "time_s,P\n0,1\n1800,2\n3600,3\n64800,4\n",
             ("it has gaps, in which the power before them lasts: 0.7 days before line 5",),
+        ),
+        (
+            "time (UTC),P\n2018-01-31T23:00,1\n2017-02-01T00:00,2\n2017-02-28T23:00,3\n2018-04-01T00:00,4\n",
+            ("it is a typical year without month 3, in which the power before it lasts",),
         ),
         ("Send time,P\n1782036000,1\n1782037800,2\n", ()),
     ],
