@@ -110,7 +110,8 @@ def _check_second_turns(body: Body) -> None:
             raise BadProfile(
                 f"goes back in the hour that comes twice in autumn, up to {moment(instant):%Y-%m-%d %H:%M} UTC, where"
                 f" rows are {step // SECOND_NS} s apart and else {body.steps.usual_ns // SECOND_NS} s: that hour a"
-                " second time, with a gap, or lines out of order; sort the lines, each time once, or give all times an offset."
+                " second time, with a gap, or lines out of order; sort the lines, each time once, or give all times an"
+                " offset."
             )
 
 
