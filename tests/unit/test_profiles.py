@@ -406,7 +406,7 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
             f"a typical year in a clock of one hour ahead, {what}",
             f"time,P\n{rows}",
             {"file_timezone": "Etc/GMT-1"},
-            [("01-31T22:00", 3), ("01-31T23:00", 1), ("02-01", 2)],
+            [("01-31T22:00", 3.0), ("01-31T23:00", 1.0), ("02-01", 2.0)],
         )
         for what, rows in (
             ("in order", "2018-01-31 23:00,3\n2007-02-01 00:00,1\n2007-02-01 01:00,2\n"),
