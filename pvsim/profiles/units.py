@@ -57,7 +57,7 @@ _IN_WORDS = re.compile(
 _OF_A_KIND = re.compile(r"(?<![^\W_])([kM]) ?(W)(?:e|el|th|[ad]c)?(?![^\W_])", re.IGNORECASE)
 _OTHER_WATTS = re.compile(r"(?:micro|milli|hecto|giga|tera|mikro|hekto)[ -]?watt", re.IGNORECASE)
 _PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
-_JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
+_JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$|(?<=[A-Z]{3})[KM]WH?$")
 _SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
 _FACTOR = re.compile(
     r"[\[(] ?[x×*]? ?\d+(?:[.,]\d+)? ?[x×*]? ?[kM]?Wh?(?![^\W_])|(?<![^\W_])[x×*] ?\d+(?:[.,]\d+)? ?[kM]?Wh?(?![^\W_])|"
@@ -158,9 +158,10 @@ def choose(key: str, name: str, cell: str | None) -> Counted:
         given = cell or _said(name)
         if given and given != key.removesuffix(" total"):
             place = "what stands beside or below it" if cell else f"its name, {name},"
+            scale = ", with scale if that makes power of energy" if UNITS[given].kind != UNITS[key].kind else ""
             raise BadProfile(
                 f"the column {name} is in {given}, as {place} says, and in {key}, as the key unit says;"
-                " take the key away, or rename the column."
+                f" take the key away{scale}, or rename the column."
             )
         return Counted(UNITS[key], may_be_total=False, is_said=True)
     said = cell or in_name(name)

@@ -91,6 +91,7 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
             "P [kW_DC]",
             "kWel",
             "[k W]",
+            "TOTALKW",
         )
     ),
     *(
@@ -978,7 +979,12 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {"unit": "W"},
         "is in kW, as its name, P_kW",
     ),
-    ("energy and power", "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {"unit": "kW"}, "says, and in kW"),
+    (
+        "energy and power",
+        "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {"unit": "kW"},
+        "away, with scale if that makes power of",
+    ),
     (
         "counter or energy",
         "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
