@@ -12,7 +12,10 @@ NAMES = {
     "time_ms", "timestamp_ms", "timestamp_s", "epoch_ms", "epoch_s", "date_time", "utc_timestamp", "zeit",
     "zeitstempel", "datum", "horodate", "time(utc)", "fecha", "last_changed", "last_updated", "date/time", "ds",
 }  # fmt: skip
-RIGHT = "2026-06-21T12:00:00+02:00 (without an offset it is UTC, or that of file_timezone), or seconds since the epoch"
+RIGHT = (
+    "2026-06-21T12:00:00+02:00 (without an offset it is UTC, or that of file_timezone), or seconds since the epoch, or"
+    " time_format for another form"
+)
 _OFFSET = r" ?(?P<offset>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
 DAY_10 = re.compile(r"(\d{4})([-/])(\d\d)\2(\d\d)", re.ASCII)
 DAY_8 = re.compile(r"(\d{4})()(\d\d)(\d\d)", re.ASCII)

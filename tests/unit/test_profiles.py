@@ -643,6 +643,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {},
         "line 2: 0 in the column Hour is no time, but a count",
     ),
+    ("another form", "time,P\n2026-06-21_10:00,1\n2026-06-21_11:00,2\n", {}, "or time_format for another form."),
     (
         "a letter behind the time",
         "Start Time,P\n2026-06-21 12:00:00 DST,1\n2026-06-21 12:30:00 DST,2\n",
