@@ -23,6 +23,17 @@ from pvsim.profiles.series import MOST_MILLIWATTS
 log = logging.getLogger(__name__)
 
 _PIECE = 2**20  # characters
+_STARTS = {
+    b"\x1f\x8b": "compressed, by gzip",
+    b"BZh": "compressed, by bzip2",
+    b"\xfd7zXZ": "compressed, by xz",
+    b"\x28\xb5\x2f\xfd": "compressed, by zstd",
+    b"PK\x03\x04": "a spreadsheet, or an archive of ZIP",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet of Excel",
+    b"PAR1": "of Parquet",
+    b"SQLite": "a database of SQLite",
+    b"\xff\xfe\0\0": "UTF-32",
+}
 _OF_FILE = ("column", "unit", "time_column", "time_format", "missing", "where")
 
 
@@ -108,7 +119,12 @@ def _hint(path: Path) -> str:
 def _read(path: Path, wishes: Wishes, progress: Progress) -> Profile:
     """UTF-8 or, where it has a mark for that, UTF-16. Older programs write Latin letters in their own code."""
     with path.open("rb") as stream:
-        start = stream.read(4)
+        start = stream.read(8)
+    if not start:
+        raise BadProfile("is empty; give a header, and lines of data.")
+    for mark, kind in _STARTS.items():
+        if start.startswith(mark):
+            raise BadProfile(f"is {kind}; give its content as a CSV file in UTF-8.")
     marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     if not start.startswith(marks) and b"\0" in start:
         raise BadProfile("is UTF-16 without a mark that says so, or no text; save the file as UTF-8.")

@@ -113,10 +113,13 @@ def _wall(instant: int, clock: Clock | None) -> int:
     return instant + clock(instant // SECOND_NS) * SECOND_NS if clock else instant
 
 
-def _instant(wall: int, clock: Clock | None) -> int:
-    """The instant at which the wall clock shows this: the first, where it does so twice."""
+def _instant(wall: int, clock: Clock | None, like: int) -> int:
+    """The instant at which the wall clock shows this; where it does so twice, the one in the same pass as `like`."""
     if clock is None:
         return wall
+    same = wall - clock(like // SECOND_NS) * SECOND_NS
+    if _wall(same, clock) == wall:
+        return same
     ahead = [clock((wall - hours * 3600 * SECOND_NS) // SECOND_NS) for hours in (-26, 26)]
     found = [wall - each * SECOND_NS for each in (max(ahead), min(ahead))]
     return next((each for each in found if _wall(each, clock) == wall), found[-1])
@@ -133,7 +136,7 @@ def _by_days(profile: Profile, clock: Clock | None, round_ns: int) -> Callable[[
     start, _, _ = _span(profile, clock)
 
     def find(instant: int) -> int:
-        return _instant((_wall(instant, clock) - start) % round_ns + start, clock)
+        return _instant((_wall(instant, clock) - start) % round_ns + start, clock, instant)
 
     return find
 
@@ -149,7 +152,7 @@ def _by_year(profile: Profile, clock: Clock | None) -> Callable[[int], int]:
         year = first_year + (year_of(wall // DAY_NS) - first_year) % years
         others = (year, year + years, *range(last_year, first_year - 1, -1))
         dates = [_same_date(wall, other) for other in others]
-        return _instant(next((each for each in dates if start <= each < end), dates[0]), clock)
+        return _instant(next((each for each in dates if start <= each < end), dates[0]), clock, instant)
 
     return find
 

@@ -9,7 +9,7 @@ class BadProfile(ValueError):  # noqa: N818 - it reads as what it says
 
 def shown(text: str) -> str:
     """A cell in a message: short, and never nothing."""
-    return text[:40] or "(nothing)"
+    return text[:40] + "…" * (len(text) > 40) or "(nothing)"
 
 
 def listed(names: list[str]) -> str:

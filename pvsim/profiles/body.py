@@ -16,13 +16,14 @@ from itertools import chain
 from operator import lt
 
 from pvsim.models.replay import Profile
-from pvsim.profiles import csvlines, head, looks, series, times
+from pvsim.profiles import csvlines, head, series, times
 from pvsim.profiles.bad import BadProfile, shown
+from pvsim.profiles.clocks import NoSuchHourError
 from pvsim.profiles.head import Head
 from pvsim.profiles.meters import Meters, several
-from pvsim.profiles.numbers import Numbers
+from pvsim.profiles.numbers import Numbers, is_missing
 from pvsim.profiles.steps import Steps
-from pvsim.profiles.wishes import Wishes
+from pvsim.profiles.wishes import SKIP, Wishes
 
 _DIGIT = re.compile(r"\d")
 
@@ -81,7 +82,7 @@ class Body:
         self._previous = -1
         self._blank = 0  # the line of the last empty one since the last row
         self._note = 0  # the line after which nothing but notes may come
-        self._meters = Meters(found.at.ids, found.names, found.at.unit)
+        self._meters = Meters(found.at.ids, found.names, found.at.unit, found.unit_cell)
 
     def add(self, chunk: str, number: int) -> int:
         """Read whole lines, the first of which has this number; returns how many they are."""
@@ -91,7 +92,7 @@ class Body:
                 raise NotPlainError
             if lines:
                 self._add_block(lines, number, '"' in chunk)
-        except (ValueError, IndexError):  # a BadProfile, too, which is to tell its line
+        except (ValueError, IndexError, OverflowError):  # a BadProfile, too, which is to tell its line
             self._add_lines(lines, number)
         return len(lines)
 
@@ -178,6 +179,8 @@ class Body:
             return None
         self._meters.add(number, cells)
         text = " ".join(cells[at] for at in found.at.times)
+        if self.wishes.missing == SKIP and is_missing(cells[found.at.value]) and not self._exists(text):
+            return None
         instant = self._instant(number, text)
         value = self.numbers.one(len(self.values), number, cells[found.at.value])
         if value is None:
@@ -234,20 +237,30 @@ class Body:
             return False
         return True
 
+    def _exists(self, text: str) -> bool:
+        """Whether a clock does not leave a time out in spring, for which many files have rows without a value."""
+        try:
+            self.head.times.read([text], self._previous)
+        except NoSuchHourError:
+            return False
+        except ValueError:
+            pass
+        return True
+
     def _instant(self, number: int, text: str) -> int:
         try:
             (instant,) = self.head.times.read([text], self._previous)
         except ValueError as error:
             raise BadProfile(f"line {number}: {times.no_time(text, error).rstrip('.')}.") from None
         if not 0 <= instant < times.END_NS:
-            raise BadProfile(f"line {number}: {shown(text)} is no time; give one such as {looks.RIGHT}.")
+            raise BadProfile(f"line {number}: {shown(text)} is not between 1970 and 2262; leave such lines out.")
         if instant <= self._previous and not self._begins_a_month(instant):
             raise BadProfile(f"line {number} is not later than the line before; {self._advice()}.")
         return instant
 
     def _begins_a_month(self, instant: int) -> bool:
         """Whether a typical year goes on here, with the next month of an earlier year."""
-        is_next = instant < self._previous and series.is_next_month(self._previous, instant)
+        is_next = instant < self._previous and series.is_next_month(self._previous, instant, self.head.times.zone)
         self.is_typical = self.is_typical or is_next
         return is_next
 

@@ -24,6 +24,10 @@ _ZONES = (
 )  # fmt: skip
 
 
+class NoSuchHourError(BadProfile):
+    """A time that a clock leaves out in spring."""
+
+
 class Change(NamedTuple):
     """An hour that the clocks of a zone leave out, or have twice: where it begins, in ns, as if they were UTC."""
 
@@ -69,6 +73,10 @@ class Zone:
         self.steps_back: dict[int, int] = {}  # how far instants in a second pass are behind what comes before them
         self._quarters: dict[int, tuple[int, int]] = {}  # offsets in the first pass and in the second
 
+    def ahead_ns(self, instant: int) -> int:
+        """How far the clock is ahead of UTC."""
+        return since_epoch_ns(moment(instant).astimezone(self._zone).replace(tzinfo=UTC)) - instant // 1000 * 1000
+
     def instants(self, walls: Sequence[int], previous: int) -> list[int]:
         """ns since the epoch; BadProfile for a time that the clock leaves out in spring."""
         found, quarters = [], self._quarters
@@ -87,7 +95,7 @@ class Zone:
         local = moment(wall).replace(tzinfo=None)
         first, second = (wall // 1000 * 1000 - each for each in passes_ns(local, self._zone))
         if first < second:  # the clock leaves it out
-            raise BadProfile(
+            raise NoSuchHourError(
                 f"{local.isoformat(' ')} is no time in {self.name}, where clocks go forward then;"
                 " give the file_timezone that the file is in (UTC, or Etc/GMT-1 for UTC+1 all year)"
             )

@@ -83,6 +83,7 @@ def times_at(line: int, names: list[str], row: Line, wishes: Wishes) -> tuple[in
         raise BadProfile(f"line {line} has several columns of times, {listed(found)}; give time_column = one of them.")
     if days:
         _check_day_alone(line, names, row, days[0])
+        _check_hour_alone(line, names, days[0])
         return (days[0],)
     _check_parts(line, names)
     _tell_of_unclear(names, row, wishes)
@@ -98,6 +99,14 @@ def _check_day_alone(line: int, names: list[str], row: Line, day: int) -> None:
         raise BadProfile(
             f"line {line} has dates in {names[day]} and times of day in {names[clock]}; give time_column ="
             f" {names[day]} + {names[clock]} for both together, or time_column = {names[day]}."
+        )
+
+
+def _check_hour_alone(line: int, names: list[str], day: int) -> None:
+    for hour in [name for name in names if name.lower() in _PARTS["%H"]][:1]:
+        raise BadProfile(
+            f"line {line} has dates in {names[day]} and hours in {hour}; give time_column = {names[day]} + {hour} and"
+            f" time_format = %Y-%m-%d %H for both together, or time_column = {names[day]}."
         )
 
 

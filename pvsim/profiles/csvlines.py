@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from pvsim.profiles import units
 from pvsim.profiles.bad import BadProfile
 
+_LOOKED_AT = 3  # lines of data
 _DELIMITERS = (",", ";", "\t", "|")
 _FOOT = re.compile(
     r"(?:grand )?(?:total|sum|summe|gesamt|average|avg|mean|min|max|minimum|maximum|mittelwert|durchschnitt|count)"
@@ -65,6 +67,19 @@ def fits(cells: Sequence[str], names: Sequence[str]) -> bool:
 def is_row_of_units(cells: Sequence[str]) -> bool:
     """Whether a row tells units: no cell with a number, and one with a unit of power or energy."""
     return not any(re.match(r"[+-]?\d", cell) for cell in cells) and any(map(units.in_cell, cells))
+
+
+def first_rows(
+    lines: Sequence[str], at: int, delimiter: str, names: Sequence[str], where: tuple[str, str] | None
+) -> list[Line]:
+    """The first lines after a header that may be data; those of the meter that the user has chosen, if it is there."""
+    name, value = where or ("", "")
+    wanted: list[Line] = []
+    if name in names:
+        place = names.index(name)
+        rows = (row for row in below(lines, at, delimiter) if row.cells[place : place + 1] == [value])
+        wanted = list(islice(rows, _LOOKED_AT))
+    return wanted or list(islice(below(lines, at, delimiter), _LOOKED_AT))
 
 
 def below(lines: Sequence[str], at: int, delimiter: str) -> Iterator[Line]:

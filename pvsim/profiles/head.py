@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
 from typing import NamedTuple
 
 from pvsim.profiles import columns, csvlines, looks, said, times, units
@@ -22,8 +21,7 @@ from pvsim.profiles.units import Unit
 from pvsim.profiles.wishes import Wishes
 
 WITHIN = 200  # lines
-_LOOKED_AT = 3  # lines of data
-_OTHER_FILES = {"PK\x03\x04": "a spreadsheet", "{": "JSON", "[{": "JSON", "<": "a web page or XML"}
+_OTHER_FILES = {r"\s*(?:\{|\[\s*[\[{])": "JSON", r"\s*<": "a web page or XML"}
 
 
 class Head(NamedTuple):
@@ -35,6 +33,7 @@ class Head(NamedTuple):
     text: str
     at: Columns
     unit: Unit
+    unit_cell: str  # what the first row holds in the column of units
     may_be_total: bool
     is_counter_unlikely: bool
     times: Times
@@ -116,9 +115,9 @@ def _weight(failure: Failure) -> tuple[Rank, int]:
 
 
 def _check_kind(first: Sequence[str]) -> None:
-    start = next((line.lstrip() for line in first if not csvlines.is_blank(line)), "")
-    for mark, kind in _OTHER_FILES.items():
-        if start.startswith(mark):
+    start = "\n".join(first[:9])
+    for pattern, kind in _OTHER_FILES.items():
+        if re.match(pattern, start):
             raise BadProfile(f"is {kind}, not CSV; export it as CSV.")
 
 
@@ -154,7 +153,7 @@ def _try(first: Sequence[str], at: int, text: str, delimiter: str, wishes: Wishe
     """The header, if this line is it; or why it is not."""
     try:
         names = csvlines.split(text, delimiter)
-        rows = list(islice(csvlines.below(first, at, delimiter), _LOOKED_AT))
+        rows = csvlines.first_rows(first, at, delimiter, names, wishes.where)
     except BadProfile as error:
         rank = Rank.QUOTE if text.count('"') % 2 else Rank.NOTHING
         return Failure(rank, at + 1, f"line {at + 1} has {error}; close it on its line.")
@@ -215,8 +214,7 @@ def _head(one: _Candidate) -> Head | Failure:
     _check_rows(one, times_at)
     at = columns.find(one.line, one.names, one.row, times_at, one.wishes)
     taken = _unit(one, at)
-    places = at.ids if at.where is None else [*at.ids, at.where]
-    said.check_hints(places, one.row, taken)
+    said.check_hints(at.ids, one.row, one.wishes, taken)
     said.check_factors(one.above, one.names, one.row)
     said.check_preamble(one.above, one.delimiter, one.names[at.value], taken, one.wishes)
     name = " ".join(one.names[each] for each in times_at)
@@ -228,6 +226,7 @@ def _head(one: _Candidate) -> Head | Failure:
         text=one.text,
         at=at,
         unit=taken.unit,
+        unit_cell="" if at.unit is None else one.row.cells[at.unit],
         may_be_total=taken.may_be_total,
         is_counter_unlikely=taken.is_said or units.is_power(one.names[at.value]),
         times=kind,

@@ -12,7 +12,10 @@ NAMES = {
     "time_ms", "timestamp_ms", "timestamp_s", "epoch_ms", "epoch_s", "date_time", "utc_timestamp", "zeit",
     "zeitstempel", "datum", "horodate", "time(utc)", "fecha", "last_changed", "last_updated", "date/time", "ds",
 }  # fmt: skip
-RIGHT = "2026-06-21T12:00:00+02:00 (without an offset it is UTC, or that of file_timezone), or seconds since the epoch"
+RIGHT = (
+    "2026-06-21T12:00:00+02:00 (without an offset it is UTC, or that of file_timezone), or seconds since the epoch, or"
+    " time_format for another form"
+)
 _OFFSET = r" ?(?P<offset>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
 DAY_10 = re.compile(r"(\d{4})([-/])(\d\d)\2(\d\d)", re.ASCII)
 DAY_8 = re.compile(r"(\d{4})()(\d\d)(\d\d)", re.ASCII)
@@ -100,9 +103,10 @@ def by_format(text: str, time_format: str) -> datetime | None:
         return datetime.strptime(text, time_format)  # noqa: DTZ007 - what has no offset is local
     except (ValueError, re.error):
         pass
-    if re.search(r"\b24:00", text) and "%H" in time_format:
+    end = r"\b24$" if time_format.endswith("%H") else r"\b24(?=:00)"
+    if re.search(end, text) and "%H" in time_format:
         try:
-            return datetime.strptime(re.sub(r"\b24:00", "00:00", text), time_format) + timedelta(1)  # noqa: DTZ007
+            return datetime.strptime(re.sub(end, "00", text), time_format) + timedelta(1)  # noqa: DTZ007
         except (ValueError, OverflowError):
             return None
     return None

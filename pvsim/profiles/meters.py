@@ -14,13 +14,13 @@ _SEVERAL = re.compile(
     r"inverter|channel|phase|register|obis|nmi|mpan|prm|ean|customer|location|z(?:ä|ae)hler|name|tag|label|variable|"
     r"metric|quantity|parameter|signal|topic|key|source|site|plant|unit|module|string|circuit|appliance|feeder|node|"
     r"bus|area|zone|region|country|anlage|wechselrichter|ger(?:ä|ae)t|standort|messstelle|messpunkt|kanal|compteur|"
-    r"point|contador|series|cups|direction|richtung|flow)(?:$|[^a-z])|id$",
+    r"point|contador|series|table|type|kind|cups|direction|richtung|flow)(?:$|[^a-z])|id$",
     re.IGNORECASE,
 )
 # A change of these is another quantity, or another meter; of the rest, it may be a part that was replaced.
 _FOR_GOOD = re.compile(
     r"(?:^|[^a-z])(?:.*meter|entity|field|measurement|house|household|building|register|obis|nmi|mpan|prm|variable|"
-    r"metric|quantity|parameter|signal|topic|channel|phase|series|cups|direction|richtung|flow)(?:$|[^a-z])|(?:entity|meter|device|lcl)_?id$",
+    r"metric|quantity|parameter|signal|topic|channel|phase|series|table|cups|direction|richtung|flow)(?:$|[^a-z])|(?:entity|meter|device|lcl)_?id$",
     re.IGNORECASE,
 )
 
@@ -31,13 +31,16 @@ def may_be_several(name: str) -> bool:
 
 
 class Meters:
-    """What the columns that may tell meters apart have held. `unit_at`: the one of them that tells units."""
+    """What the columns that may tell meters apart have held.
 
-    def __init__(self, places: Sequence[int], names: Sequence[str], unit_at: int | None) -> None:
+    `unit_at`: the one of them that tells units; `unit_cell`: what it holds where the unit was taken from.
+    """
+
+    def __init__(self, places: Sequence[int], names: Sequence[str], unit_at: int | None, unit_cell: str) -> None:
         self.names = {at: names[at] for at in places}
         self._unit_at = unit_at
         self._seen: dict[int, Counter[str]] = {at: Counter() for at in places}
-        self._last: dict[int, str] = {}
+        self._last: dict[int, str] = {at: unit_cell for at in places if at == unit_at}
 
     def is_one(self, rows: Sequence[Sequence[str]]) -> bool:
         """Whether all of these rows, one at least, are of the meter of the rows before; they are taken, then."""

@@ -13,9 +13,13 @@ from pvsim.profiles.bad import BadProfile, shown
 from pvsim.profiles.wishes import ERROR, SKIP, ZERO
 
 MISSING = {
-    "", "nan", "null", "na", "n/a", "#n/a", "?", "-", "--", "none", "nil", "unavailable", "unknown", "-nan",
+    "", "nan", "-nan", "nat", "na", "<na>", "n/a", "n.a.", "#n/a", "#nv", "#value!", "#ref!", "#div/0!", "null",
+    "(null)", "<null>", "\\n", "none", "nil", "undefined", "missing", "no data", "nodata", "n.v.", ".", "?", "-", "--",
+    "---", "unavailable", "unknown",
 }  # fmt: skip
-_MARKS_OF_MISSING = re.compile(r"-9{3,5}(?:[.,][09]*)?")
+# Many nines, and the ends of integers of 16 and 32 bits, as Modbus has them for what is not there.
+_MARKS_OF_MISSING = re.compile(r"(?:-9{3,5}|-32768|-2147483648|2147483647|4294967295)(?:[.,][09]*)?")
+_SUSPECT = ("-999", "-32768", "2147483", "4294967295")
 _PLAIN = set("0123456789.-+eE\n")
 _PLAIN_COMMA = set("0123456789,-+eE\n")
 _ONE_MARK = re.compile(r"(?=[.,]?\d)\d*([.,]?)\d*([eE][+-]?\d{1,3})?", re.ASCII)
@@ -24,6 +28,11 @@ _GROUPS = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*(?:(?!\1)([.,])\d*
 _SPACED = re.compile(r"[1-9]\d{0,2}(?:[ \xa0\u202f\u2009'’]\d{3})+(?:[.,]\d*)?", re.ASCII)
 _SPACES = str.maketrans("", "", " \xa0\u202f\u2009'’")
 _MOST = 2**62
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text stands for a value that is not there."""
+    return text.lower() in MISSING or _MARKS_OF_MISSING.fullmatch(text) is not None
 
 
 class Numbers:
@@ -47,7 +56,9 @@ class Numbers:
         characters = set(joined)
         if any(mark in characters and mark != self._mark for mark in ".,"):
             raise ValueError
-        if not characters <= (_PLAIN_COMMA if self._mark == "," else _PLAIN) or "-999" in joined:
+        if not characters <= (_PLAIN_COMMA if self._mark == "," else _PLAIN) or any(
+            each in joined for each in _SUSPECT
+        ):
             raise ValueError
         if self._mark == ",":
             texts = joined.replace(",", ".").split("\n")
@@ -63,7 +74,7 @@ class Numbers:
 
     def one(self, place: int, line: int, text: str) -> int | None:
         """The number in a text, None for one to skip; 0 for now if it waits. `place`: which of the numbers it is."""
-        if text.lower() in MISSING or _MARKS_OF_MISSING.fullmatch(text):
+        if is_missing(text):
             return self._absent(line, text)
         sign, digits = _signed(text)
         if _SPACED.fullmatch(digits):

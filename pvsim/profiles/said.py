@@ -21,7 +21,8 @@ _PLACE = (
 _ZONE = re.compile(_PLACE)
 _ZONE_WORD = re.compile(r"time ?zone|zeitzone|fuseau|huso horario", re.IGNORECASE)
 _NOT_UTC = re.compile(
-    r"(?<![a-z])(?:utc|gmt)\s*[+-]\s*\d|(?<![a-z])(?:local|lokal|cet|cest|mez|mesz|bst|est|edt|pst|pdt|aest)(?![a-z])|"
+    r"(?<![a-z])(?:utc|gmt)\s*[+-]\s*\d|(?<![a-z])(?:local|lokal|cet|cest|mez|mesz|bst|est|edt|pst|pdt|cst|cdt|mst|mdt|hst|jst|eet|"
+    r"eest|msk|aest|aedt|acst|awst|nzst|nzdt|lst|locale|ortszeit|lokalzeit|sommerzeit|winterzeit)(?![a-z])|"
     r"[(\[][+-]\d\d:?\d\d[)\]]",
     re.IGNORECASE,
 )
@@ -133,10 +134,10 @@ def check_preamble(above: Sequence[str], delimiter: str, wanted: str, taken: uni
             )
 
 
-def check_hints(places: Sequence[int], row: Line, taken: units.Counted) -> None:
+def check_hints(places: Sequence[int], row: Line, wishes: Wishes, taken: units.Counted) -> None:
     """BadProfile where nobody tells a unit, and the name of the meter or quantity says another one than W."""
-    for at in places if not taken.is_said else ():
-        cell = row.cells[at] if at < len(row.cells) else ""
+    chosen = wishes.where[1:] if wishes.where else ()
+    for cell in (*chosen, *(row.cells[at] for at in places if at < len(row.cells))) if not taken.is_said else ():
         if units.hint(cell) not in ("", taken.unit.name):
             raise BadProfile(
                 f"line {row.number} is of {shown(cell)}, which says {units.hint(cell)}, and nothing else tells a unit;"

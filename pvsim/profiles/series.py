@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import pairwise
 from operator import lt, sub
 from typing import TYPE_CHECKING
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from pvsim.instants import DAY_NS, HOUR_NS, SECOND_NS
 from pvsim.models.replay import Profile
 from pvsim.profiles.bad import BadProfile
-from pvsim.profiles.times import Epochs, are_stamps
+from pvsim.profiles.clocks import Zone
+from pvsim.profiles.looks import by_format
+from pvsim.profiles.times import OLD_NS, Epochs, stamp_formats
 from pvsim.profiles.units import ENERGY, POWER, TOTAL
 from pvsim.profiles.wishes import ZERO, Wishes
+from pvsim.wallclock import moment
 
 if TYPE_CHECKING:
     from pvsim.profiles.body import Body
@@ -26,13 +29,16 @@ _TYPICAL_YEAR = 2001
 _LONGEST_TOLD = 3
 _MOST_LOOKED_AT = 1000
 _RISES = 9  # without a fall: hardly a power
-_OLD_NS = 10 * 365 * DAY_NS  # of 1980
 
 
-def is_next_month(previous: int, instant: int) -> bool:
-    """Whether one instant ends a month, and the other begins the next one, in UTC and whatever their years are."""
-    before, after = (datetime.fromtimestamp(each // SECOND_NS, UTC) for each in (previous, instant))
+def is_next_month(previous: int, instant: int, zone: Zone | None) -> bool:
+    """Whether one instant ends a month, and the other begins the next one, whatever their years are."""
+    before, after = (moment(each + _ahead_ns(zone, each)) for each in (previous, instant))
     return after.month == before.month + 1 and before.day >= 28 and after.day == 1
+
+
+def _ahead_ns(zone: Zone | None, instant: int) -> int:
+    return zone.ahead_ns(instant) if zone else 0
 
 
 def finish(body: Body, wishes: Wishes) -> Profile:
@@ -48,7 +54,7 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     notes += _epoch_notes(body)
     _check_years_apart(body, wishes)
     if body.is_typical:
-        _make_one_year(body)
+        notes += _make_one_year(body)
         body.steps.gaps.clear()
     if body.head.times.is_naive and not body.head.is_naive_said and not wishes.file_timezone:
         body.steps.check_clocks(body.times)
@@ -71,19 +77,27 @@ def finish(body: Body, wishes: Wishes) -> Profile:
     return Profile(body.times, milliwatts, end_ns, body.head.are_instants, body.is_typical, tuple(notes))
 
 
+def _some(body: Body) -> array[int]:
+    return body.times[:: max(1, len(body.times) // _MOST_LOOKED_AT)]
+
+
 def _epoch_notes(body: Body) -> list[str]:
     """What is said of numbers that are taken as seconds since the epoch; BadProfile if all could be dates."""
     kind = body.head.times
     if not isinstance(kind, Epochs) or kind.is_said:
         return []
-    some = body.times[:: max(1, len(body.times) // _MOST_LOOKED_AT)]
-    if are_stamps(some):
+    if formats := stamp_formats(_some(body)):
         first = f"{body.times[0] // SECOND_NS}"
+        dates = ", ".join(f"{by_format(first, each):%Y-%m-%d %H:%M} for time_format = {each}" for each in formats)
         raise BadProfile(
-            f"has times that are all seconds since 1970 or dates: {first} is 20{first[:2]}-{first[2:4]}-{first[4:6]}"
-            f" {first[6:8]}:{first[8:]}; give time_format = %y%m%d%H%M for that, or time_format = %s for seconds."
+            f"has times that are all seconds since 1970 or dates: {first} is {dates}, or seconds for time_format = %s."
         )
-    if body.times[-1] < _OLD_NS:
+    if body.times[-1] < OLD_NS and body.steps.usual_ns <= SECOND_NS:
+        raise BadProfile(
+            f"has times that count up to {body.times[-1] / SECOND_NS:g}: seconds, for time_format = %s, or rows, hours"
+            " or days; give dates for these."
+        )
+    if body.times[-1] < OLD_NS:
         return ["its times are taken as seconds since 1970; if they count something else, give dates"]
     return []
 
@@ -93,11 +107,11 @@ def _check_second_turns(body: Body) -> None:
     steps = body.head.times.zone.steps_back if body.head.times.zone else {}
     for instant, step in steps.items():
         if step > body.steps.usual_ns:
-            moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
             raise BadProfile(
-                f"goes back in the hour that comes twice in autumn, up to {moment:%Y-%m-%d %H:%M} UTC, where rows are"
-                f" {step // SECOND_NS} s apart and else {body.steps.usual_ns // SECOND_NS} s: that hour a second time,"
-                " with a gap, or lines out of order; sort the lines, each time once, or give all times an offset."
+                f"goes back in the hour that comes twice in autumn, up to {moment(instant):%Y-%m-%d %H:%M} UTC, where"
+                f" rows are {step // SECOND_NS} s apart and else {body.steps.usual_ns // SECOND_NS} s: that hour a"
+                " second time, with a gap, or lines out of order; sort the lines, each time once, or give all times an"
+                " offset."
             )
 
 
@@ -109,8 +123,7 @@ def _check_years_apart(body: Body, wishes: Wishes) -> None:
     if body.is_typical or not apart:
         return
     years: dict[int, set[int]] = {}
-    for instant in _days(body.times):
-        day = datetime.fromtimestamp(instant // SECOND_NS, UTC)
+    for day in _days(body):
         years.setdefault(day.month, set()).add(day.year)
     if any(len(each) > 1 for each in years.values()):
         return
@@ -124,34 +137,43 @@ def _check_years_apart(body: Body, wishes: Wishes) -> None:
         )
 
 
-def _days(instants: array[int]) -> list[int]:
-    return [day * DAY_NS for day in dict.fromkeys(instant // DAY_NS for instant in instants)]
+def _days(body: Body) -> list[datetime]:
+    ahead_ns = _ahead_ns(body.head.times.zone, body.times[0])
+    return [moment(day * DAY_NS) for day in dict.fromkeys((instant + ahead_ns) // DAY_NS for instant in body.times)]
 
 
-def _make_one_year(body: Body) -> None:
+def _make_one_year(body: Body) -> list[str]:
     """All instants at their date in one year, ascending; each month is of one year. 29 February is left out."""
+    zone = body.head.times.zone
+    ahead_ns = _ahead_ns(zone, body.times[0])
+    if zone and any(zone.ahead_ns(each) != ahead_ns for each in _some(body)):
+        raise BadProfile(
+            f"is a typical year in {zone.name}, where clocks change; give its times in UTC, or in a time zone such as"
+            " Etc/GMT-1, which is UTC+1 all year."
+        )
     years: dict[int, int] = {}
-    for instant in _days(body.times):
-        moment = datetime.fromtimestamp(instant // SECOND_NS, UTC)
-        if years.setdefault(moment.month, moment.year) != moment.year:
+    for day in _days(body):
+        if years.setdefault(day.month, day.year) != day.year:
             raise BadProfile(
                 "goes back to an earlier year, but is no typical year: month"
-                f" {moment.month} is there of two years; sort the lines, each time once."
+                f" {day.month} is there of two years; sort the lines, each time once."
             )
     starts: dict[int, int] = {}
     places = []
     for instant, value in zip(body.times, body.values, strict=True):
-        day, rest = divmod(instant, DAY_NS)
-        if day not in starts:
-            then = date(1970, 1, 1).fromordinal(719_163 + day)
+        number, rest = divmod(instant + ahead_ns, DAY_NS)
+        if number not in starts:
+            then = date(1970, 1, 1).fromordinal(719_163 + number)
             is_29th = (then.month, then.day) == (2, 29)
-            starts[day] = -1 if is_29th else (then.replace(year=_TYPICAL_YEAR).toordinal() - 719_163) * DAY_NS
-        if starts[day] >= 0:
-            places.append((starts[day] + rest, value))
+            starts[number] = -1 if is_29th else (then.replace(year=_TYPICAL_YEAR).toordinal() - 719_163) * DAY_NS
+        if starts[number] >= 0:
+            places.append((starts[number] + rest - ahead_ns, value))
     places.sort()
     if any(first[0] == second[0] for first, second in pairwise(places)):
         raise BadProfile("has a typical year in which a date comes twice; give each month once.")
     body.times, body.values = array("q", [each[0] for each in places]), array("q", [each[1] for each in places])
+    missing = ", ".join(str(month) for month in range(min(years), max(years)) if month not in years)
+    return [f"it is a typical year without month {missing}, in which the power before it lasts"] if missing else []
 
 
 # Gaps.
@@ -178,12 +200,12 @@ def _make_powers(body: Body, wishes: Wishes) -> int:
             f"has values in {body.head.names[body.head.at.value]} that never fall: energy of each line until the next,"
             f" for unit = {name}, or a counter, for unit = {name} total."
         )
-    if body.head.may_be_total and _begins_anew(body.values):
+    if body.head.may_be_total and _mostly_rises(body.values):
         name = body.head.unit.name
         raise BadProfile(
-            f"has values in {body.head.names[body.head.at.value]} that rise, and now and then fall to almost nothing:"
+            f"has values in {body.head.names[body.head.at.value]} that rise, and fall now and then:"
             f" energy of each line until the next, for unit = {name}, or a counter that begins anew, such as a day's,"
-            " which cannot be replayed."
+            " or goes back, which cannot be replayed."
         )
     if is_total:
         if wishes.missing == ZERO:
@@ -212,11 +234,12 @@ def _check_counter(body: Body) -> None:
         )
 
 
-def _begins_anew(values: Sequence[int]) -> bool:
-    """Whether energies look like a counter's that begins anew: they rise in many steps, and fall to almost nothing."""
+def _mostly_rises(values: Sequence[int]) -> bool:
+    """Whether energies look like a counter's: many steps up, and a few down, to almost nothing or hardly at all."""
     rises = sum(map(lt, values, values[1:]))
     falls = [(high, low) for high, low in pairwise(values) if low < high]
-    return 0 < 3 * len(falls) <= rises and all(0 <= 4 * low <= high for high, low in falls)
+    is_small = 8 * sum(high - low for high, low in falls) <= values[-1] - values[0]
+    return 0 < 3 * len(falls) <= rises and (is_small or all(0 <= 4 * low <= high for high, low in falls))
 
 
 def _differences(body: Body) -> int:
@@ -224,9 +247,9 @@ def _differences(body: Body) -> int:
     end_ns: int = times[-1]
     for at in range(len(times) - 1):
         if values[at + 1] < values[at]:
-            moment = datetime.fromtimestamp(times[at + 1] // SECOND_NS, UTC).isoformat()
             raise BadProfile(
-                f"has a counter that goes back at {moment}; unit = {body.head.unit.name} is for one that only grows."
+                f"has a counter that goes back at {moment(times[at + 1]).isoformat()};"
+                f" unit = {body.head.unit.name} is for one that only grows."
             )
         values[at] = _milliwatts(values[at + 1] - values[at], times[at + 1] - times[at])
     del times[-1], values[-1]

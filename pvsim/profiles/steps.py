@@ -1,4 +1,4 @@
-"""From one row to the next: how far it usually is, where it is more than a day, and where clocks are changed."""
+"""From one row to the next: how far it usually is, where it is more than some hours, and where clocks are changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import sub
 
-from pvsim.instants import DAY_NS, HOUR_NS, SECOND_NS
+from pvsim.instants import HOUR_NS, SECOND_NS
 from pvsim.profiles import clocks
 from pvsim.profiles.bad import BadProfile
 from pvsim.profiles.clocks import Change
+
+_GAP_NS = 6 * HOUR_NS  # so long is the power of one row no longer likely
 
 
 class Steps:
@@ -39,7 +41,7 @@ class Steps:
             self.usual_ns = min(step for step, count in common if count == common[0][1])
         if previous >= 0:
             steps.insert(0, instants[0] - previous)
-        limit = max(DAY_NS, 2 * self.usual_ns)
+        limit = max(_GAP_NS, 2 * self.usual_ns)
         if steps and max(steps) > limit:
             late = numbers[len(numbers) - len(steps) :]
             self.gaps += [(line, step) for line, step in zip(late, steps, strict=True) if step > limit]

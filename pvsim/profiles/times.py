@@ -22,6 +22,8 @@ END_NS = 2**63  # in the year 2262
 _MOST_RESTS = 200_000
 _SAID = re.compile(r"epoch|unix|[\[(_ ](?:s|sec|seconds)[\])]?$", re.IGNORECASE)
 _SIZES = ((10**11, SECOND_NS), (10**14, 10**6), (10**17, 10**3), (10**20, 1))
+OLD_NS = 10 * 365 * DAY_NS  # of 1980
+_STAMPS = {"%y%m%d%H%M": (0, 2, 4), "%d%m%y%H%M": (4, 2, 0), "%m%d%y%H%M": (4, 0, 2)}  # where year, month and day are
 _BY_NAME = {"s": SECOND_NS, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 
 
@@ -77,6 +79,8 @@ def _rest_ns(match: re.Match[str]) -> int:
     if offset[:1] not in ("+", "-"):
         return ns
     digits = offset[1:].replace(":", "").ljust(4, "0")
+    if digits > "1500" or digits[2:] > "59":
+        raise ValueError(match[0])
     ahead = (int(digits[:2]) * 60 + int(digits[2:])) * 60 * SECOND_NS
     return ns + ahead if offset[0] == "-" else ns - ahead
 
@@ -200,20 +204,33 @@ def _factor(text: str, name: str) -> int:
     unclear = ""
     if len(whole) == 10 and looks.is_stamp(whole):
         unclear = f"{whole[:4]}-{whole[4:6]}-{whole[6:8]} {whole[8:]}:00; give time_format = %Y%m%d%H for that,"
-    elif 86_400 < value < 10**8 or 20_000 <= value < 80_000 or (1900 <= value < 2100 and len(whole) == 4):
+    elif (
+        (whole[0] == "0" and value)
+        or 86_400 < value < 10**8
+        or 20_000 <= value < 80_000
+        or (1900 <= value < 2100 and len(whole) == 4)
+    ):
         unclear = f"{_serial(value)}; give dates with a year in front, such as 2026-06-21T12:00:00Z,"
     if unclear:
         raise BadProfile(f"{text} is seconds since 1970 or {unclear} or time_format = %s for seconds since 1970.")
     factor = next(each for limit, each in _SIZES if value < limit)
+    if factor < SECOND_NS and value * factor < OLD_NS:
+        raise BadProfile(f"{text} is, by its size, of before 1980, or a date in another form; {GIVE}")
     said = re.search(r"[\[(_](s|ms|us|µs|ns)[\])]?$", name.lower())
     if said and _BY_NAME[said[1]] != factor:
         raise BadProfile(f"{text} is, by its size, not in {said[1]}, as its column {name} says; {GIVE}")
     return factor
 
 
-def are_stamps(instants: Sequence[int]) -> bool:
-    """Whether all of these are, in seconds, digits such as 2606211200 as well: year, month, day, hour and minute."""
-    return all(10**9 <= each // SECOND_NS < 10**10 and looks.is_stamp(f"20{each // SECOND_NS}") for each in instants)
+def stamp_formats(instants: Sequence[int]) -> list[str]:
+    """As what dates all of these are digits, in seconds, such as 2606211200."""
+    texts = [str(each // SECOND_NS) for each in instants]
+    return [each for each, places in _STAMPS.items() if all(_is_turned_stamp(text, places) for text in texts)]
+
+
+def _is_turned_stamp(text: str, places: tuple[int, ...]) -> bool:
+    turned = "20" + "".join(text[at : at + 2] for at in places) + text[6:]
+    return len(turned) == 12 and looks.is_stamp(turned)
 
 
 def _serial(value: int) -> str:

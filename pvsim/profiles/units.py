@@ -38,23 +38,26 @@ _SPELLINGS = {
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHER = {
     "gw", "gwh", "kva", "va", "kvar", "var", "kvarh", "vah", "kvah", "m3", "gj", "kj", "mj", "btu", "wp", "kwp", "квт",
-    "вт", "mw",
+    "вт", "mw", "uw", "µw", "hw", "tw", "twh", "ah", "mah", "m³", "kcal", "therms",
 }  # fmt: skip
 _ENERGY = re.compile(
     r"(?<![^\W_])(?:energy|energie|énergie|energ[ií]a|ertrag|yield|counter|z(?:ä|ae)hlerstand|meter ?stand|reading|"
     r"totals?|cumulative|lifetime|index|register|consumption|consumed|consommation|consumo|verbrauch|usage|production|"
-    r"produced|produktion|generation|generated|erzeugung|imported|exported|bezug|einspeisung|delivered|electricity)"
+    r"produced|produktion|generation|generated|erzeugung|import(?:ed)?|export(?:ed)?|bezug|einspeisung|delivered|electricity|"
+    r"\d{1,2}\.(?:8|29)\.\d{1,3})"  # as OBIS has it
     r"(?![^\W_])",
     re.IGNORECASE,
 )
 _POWER = re.compile(r"power|leistung|puissance|potencia|potenza|vermogen|load|demand|last$", re.IGNORECASE)
 _TOTALS = "Wh total, kWh total or MWh total for a counter"
-_WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -] ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
+_WATT_HOURS = re.compile(r"(?<![^\W\d_])([kM]?W) ?[·⋅•*. -]? ?h(?:(?:ou)?rs?)?(?![^\W_])", re.IGNORECASE)
 _IN_WORDS = re.compile(
     r"(kilo|mega|k)?[ -]?watt(?:s?[ _-]?(hours?|hrs?|heures?|horas?)|[ _-]?(stunden?)|s)?", re.IGNORECASE
 )
+_OF_A_KIND = re.compile(r"(?<![^\W_])([kM]) ?(W)(?:e|el|th|[ad]c)?(?![^\W_])", re.IGNORECASE)
+_OTHER_WATTS = re.compile(r"(?:micro|milli|hecto|giga|tera|mikro|hekto)[ -]?watt", re.IGNORECASE)
 _PREFIXES = {"kilo": "k", "k": "k", "mega": "M"}
-_JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$")
+_JOINED = re.compile(r"(?<=[^\W\d_])k[Ww]h?$|(?<=[a-zäöü])(?:K[Ww]h?|MWh?|Wh)$|(?<=[A-Z]{3})[KM]WH?$")
 _SIZE = re.compile(r"(?<![^\W_])\d+(?:[.,]\d+)? ?[kM]Wp?(?![^\W_])", re.IGNORECASE)
 _FACTOR = re.compile(
     r"[\[(] ?[x×*]? ?\d+(?:[.,]\d+)? ?[x×*]? ?[kM]?Wh?(?![^\W_])|(?<![^\W_])[x×*] ?\d+(?:[.,]\d+)? ?[kM]?Wh?(?![^\W_])|"
@@ -63,7 +66,7 @@ _FACTOR = re.compile(
 _NO_POWER = re.compile(
     r"[\[(] ?(m?A|k?V|°? ?[CFK]|Hz|m/s|hPa|mbar|mm|lux|rpm|hp|p\.?u\.?) ?[\])]|%|"
     r"((?i:(?:€|\$|£|eur|usd|gbp|chf|ct|cents?|pence) ?/ ?[km]?wh|(?<![^\W_])(?:price|preis|prix|precio|cost|"
-    r"temperature?|voltage|spannung|humidity|soc|capacity factor|p\.u\.)(?![^\W_])))"
+    r"temp(?:eratur[ea]?)?|voltage|spannung|humidity|soc|capacity factor|p\.u\.)(?![^\W_])))"
 )
 _RATE = re.compile(r"(?<![^\W\d_])([km]?w)h ?(?:/|per) ?h(?:our)?(?![^\W_])", re.IGNORECASE)
 _PER_AREA = re.compile(r"(?:k?wh?)\s*[/·*]?\s*(?:m|qm|kwp)\s*(?:\^?-?2|²|-2|\b)", re.IGNORECASE)
@@ -111,7 +114,9 @@ def in_name(name: str) -> str:
         raise BadProfile(
             f"the column {name} is in {other[1] or other[2] or '%'}, which is no power; name another one, or give unit."
         )
-    name = _RATE.sub(r"\1", name)
+    if prefix := _OTHER_WATTS.search(name):
+        raise BadProfile(f"the column {name} says {prefix[0]}; give unit = one of {', '.join(UNITS)}, and scale.")
+    name = _OF_A_KIND.sub(r"\1\2", _RATE.sub(r"\1", name))
     name = _WATT_HOURS.sub(r"\1h", _IN_WORDS.sub(_in_letters, name))
     found = {unit for word in _WORD.findall(name) if (unit := _of_word(word) or _joined(word))}
     others = _OTHER & {word.lower() for word in _WORD.findall(name)}
@@ -153,9 +158,10 @@ def choose(key: str, name: str, cell: str | None) -> Counted:
         given = cell or _said(name)
         if given and given != key.removesuffix(" total"):
             place = "what stands beside or below it" if cell else f"its name, {name},"
+            scale = ", with scale if that makes power of energy" if UNITS[given].kind != UNITS[key].kind else ""
             raise BadProfile(
                 f"the column {name} is in {given}, as {place} says, and in {key}, as the key unit says;"
-                " take the key away, or rename the column."
+                f" take the key away{scale}, or rename the column."
             )
         return Counted(UNITS[key], may_be_total=False, is_said=True)
     said = cell or in_name(name)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pvsim import config
@@ -111,7 +112,8 @@ def _check_file(
         checklist.add("", FAILED, str(error))
         return None
     checklist.begin(str(loaded.source))
-    checklist.add("", OK, describe(loaded))
+    is_there = Path(loaded.source).exists()
+    checklist.add("", OK, describe(loaded) if is_there else f"there is no such file; by default: {describe(loaded)}")
     return loaded
 
 

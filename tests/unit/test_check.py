@@ -36,6 +36,14 @@ def test_both_files_are_well(files: Path, capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_a_file_that_is_not_there(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It means the defaults, and is not said to be well."""
+    (files / "simulation.ini").unlink()
+    assert check(files) == 0
+    said = "  ok      there is no such file; by default: 1 meter; Meter_0: load random, every 1 s, PV random"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
 def test_what_is_wrong_in_both_files_is_said_at_once(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "broker.ini").write_text("[broker]\nport = x\n")
     (files / "simulation.ini").write_text("[meter]\nnb_meters = 3\n")

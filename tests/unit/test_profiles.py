@@ -51,6 +51,22 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         {"column": "value"},
         TEN,
     ),
+    *(
+        (
+            f"one meter, below one in {unit}",
+            f"time,id,v,unit\n2026-06-21T09:00Z,2,5,{unit}\n2026-06-21T10:00Z,1,100,W\n2026-06-21T11:00Z,1,200,W\n",
+            {"column": "v", "where": ("id", "1")},
+            TEN,
+        )
+        for unit in ("kW", "°C", "")
+    ),
+    (
+        "a power, below an energy",
+        "entity_id,state,last_changed\nsensor.energy,5,2026-06-21T09:00Z\nsensor.power,100,2026-06-21T10:00Z\n"
+        "sensor.power,200,2026-06-21T11:00Z\n",
+        {"column": "state", "where": ("entity_id", "sensor.power")},
+        TEN,
+    ),
     ("Grafana, ms", "time,P\n1782036000000,100\n1782039600000,200\n", {}, TEN),
     *(
         (
@@ -63,7 +79,20 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
     ),
     *(
         (f"kW in {name}", f"time,{name}\n2026-06-21T10:00Z,0.1\n2026-06-21T11:00Z,0.2\n", {}, TEN)
-        for name in ("PkW", "powerKw", "pvPowerKW", "P_kW_avg", "kWatt", "Kilowatts", "mean_kilowatt")
+        for name in (
+            "PkW",
+            "powerKw",
+            "pvPowerKW",
+            "P_kW_avg",
+            "kWatt",
+            "Kilowatts",
+            "mean_kilowatt",
+            "kWac",
+            "P [kW_DC]",
+            "kWel",
+            "[k W]",
+            "TOTALKW",
+        )
     ),
     *(
         (f"kWh in {name}", f"time,{name}\n2026-06-21T10:00Z,0.2\n2026-06-21T10:30Z,0.1\n", {}, HALF)
@@ -75,6 +104,8 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
             "kilowatt hours",
             "Kilowattstunde",
             "kilowatts-hour",
+            "kWhr",
+            "use [kWhrs]",
         )
     ),
     ("Wattstunden", "time,Wattstunden\n2026-06-21T10:00Z,200\n2026-06-21T10:30Z,100\n", {}, HALF),
@@ -360,6 +391,30 @@ GOOD: list[tuple[str, str, dict[str, Any], list[tuple[str, float]]]] = [
         [("01-01T00:00", 1), ("01-01T08:20", 2), ("01-01T16:40", 3)],
     ),
     (
+        "no value in the hour that is left out",
+        "t,P\n2026-03-29 01:00,1\n2026-03-29 02:00,\n2026-03-29 02:30,NaN\n2026-03-29 03:00,2\n",
+        {**BERLIN, "missing": "skip"},
+        [("03-29T00:00", 1), ("03-29T01:00", 2)],
+    ),
+    (
+        "hours to 24, in a column of their own",
+        "Year,Month,Day,Hour,P\n2026,6,20,23,100\n2026,6,20,24,200\n",
+        {"column": "P", "time_column": "Year + Month + Day + Hour", "time_format": "%Y %m %d %H"},
+        [("06-20T23:00", 100), ("06-21", 200)],
+    ),
+    *(
+        (
+            f"a typical year in a clock of one hour ahead, {what}",
+            f"time,P\n{rows}",
+            {"file_timezone": "Etc/GMT-1"},
+            [("01-31T22:00", 3.0), ("01-31T23:00", 1.0), ("02-01", 2.0)],
+        )
+        for what, rows in (
+            ("in order", "2018-01-31 23:00,3\n2007-02-01 00:00,1\n2007-02-01 01:00,2\n"),
+            ("with offsets", "2018-01-31 23:00+01:00,3\n2007-02-01 00:00+01:00,1\n2007-02-01 01:00+01:00,2\n"),
+        )
+    ),
+    (
         "a day of 25 hours",
         "t,P\n2026-10-25 02:00,1\n2026-10-25 02:30,2\n2026-10-25 02:00,3\n2026-10-25 02:30,4\n2026-10-25 03:00,5\n",
         BERLIN,
@@ -428,7 +483,16 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             {},
             f"the column {name} is an energy or a power in a unit that is not told; give unit = Wh, kWh, MWh, or",
         )
-        for name in ("consumption", "Verbrauch", "electricity", "total_import", "Production", "imported")
+        for name in (
+            "consumption",
+            "Verbrauch",
+            "electricity",
+            "total_import",
+            "Production",
+            "imported",
+            "Export",
+            "1-0:1.8.0",
+        )
     ),
     (
         "a counter under a name that says nothing",
@@ -457,7 +521,13 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             {},
             f"line 1: the column {name} is in {said}, which is no power; name another one, or give unit.",
         )
-        for name, said in (("EUR/MWh", "EUR/MWh"), ("price per kWh", "price"), ("P (hp)", "hp"), ("p.u.", "p.u."))
+        for name, said in (
+            ("EUR/MWh", "EUR/MWh"),
+            ("price per kWh", "price"),
+            ("temp", "temp"),
+            ("P (hp)", "hp"),
+            ("p.u.", "p.u."),
+        )
     ),
     (
         "a factor in a column",
@@ -503,6 +573,26 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             f"line 2 is of {name}, which says {said}, and nothing else tells a unit; give unit = one of",
         )
         for name, said in (("sensor.pv_energy_total", "an energy"), ("sensor.pv_power_kw", "kW"))
+    ),
+    (
+        "an energy, below a power",
+        "entity_id,state,last_changed\ns.power,5,2026-06-21T09:00Z\ns.energy,1,2026-06-21T10:00Z\n"
+        "s.energy,2,2026-06-21T11:00Z\n",
+        {"column": "state", "where": ("entity_id", "s.energy")},
+        "line 3 is of s.energy, which says an energy, and nothing else tells a unit",
+    ),
+    (
+        "a meter far below one in another unit",
+        "time,id,v,unit\n"
+        + "".join(f"{1_782_036_000 + at},{at // 300},{at},{'kW' if at < 300 else 'W'}\n" for at in range(310)),
+        {"column": "v", "where": ("id", "1")},
+        "line 302 is in W, as the column unit says, and the lines before in kW",
+    ),
+    (
+        "two tables of InfluxDB",
+        ",result,table,_time,_value\n,,0,2026-06-21T10:00Z,1\n,,0,2026-06-21T11:00Z,2\n,,1,2026-06-21T12:00Z,230\n",
+        {"column": "_value"},
+        "line 4 is of 1, after 0: the column table has several; give where = table = 0, say",
     ),
     (
         "a meter that is not there",
@@ -553,6 +643,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {},
         "line 2: 0 in the column Hour is no time, but a count",
     ),
+    ("another form", "time,P\n2026-06-21_10:00,1\n2026-06-21_11:00,2\n", {}, "or time_format for another form."),
     (
         "a letter behind the time",
         "Start Time,P\n2026-06-21 12:00:00 DST,1\n2026-06-21 12:30:00 DST,2\n",
@@ -574,12 +665,50 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("JSON", '{"time":"2026-06-21T10:00Z","P":1}\n{"time":"2026-06-21T10:30Z","P":2}\n', {}, "is JSON, not CSV"),
     ("a web page", "<html><body>Log in</body></html>\n", {}, "is a web page or XML, not CSV"),
-    ("a spreadsheet", "PK\x03\x04\x14", {}, "is a spreadsheet, not CSV"),
+    ("JSON, over lines", '[\n  {"time":"2026-06-21T10:00Z","P":1}\n]\n', {}, "is JSON, not CSV"),
     (
         "digits of a date without its century",
         "time,P\n2606211000,1\n2606211100,2\n",
         {},
-        "2606211000 is 2026-06-21 10:00; give time_format = %y%m%d%H%M for that, or time_format = %s",
+        "2606211000 is 2026-06-21 10:00 for time_format = %y%m%d%H%M, 2021-06-26 10:00 for time_format = %d",
+    ),
+    (
+        "the month first, without its century",
+        "time,P\n1225261000,1\n1225261100,2\n",
+        {},
+        "1225261000 is 2026-12-25 10:00 for time_format = %m%d%y%H%M, or seconds for time_format = %s.",
+    ),
+    *(
+        (f"digits of a date, {text}", f"time,P\n{text},1\n{text[:-2]}30,2\n", {}, f"line 2: {text} is{said}")
+        for text, said in (
+            ("210620261000", ", by its size, of before 1980, or a date in another form"),
+            ("0621261000", " seconds since 1970 or a date in another form"),
+            ("01062026100000", " seconds since 1970 or a date in another form"),
+        )
+    ),
+    *(
+        (f"a count, {first}", f"time,P\n{first},1\n{second},2\n", {}, f"count up to {second}: seconds, for time_format")
+        for first, second in (("0", "1"), ("171.375", "171.5"))
+    ),
+    (
+        "before 1970",
+        "t,P\n1969-12-31T23:00Z,1\n1970-01-01T00:00Z,2\n",
+        {},
+        "line 2: 1969-12-31T23:00Z is not between 1970",
+    ),
+    *(
+        (f"an offset of {offset}", f"t,P\n2026-06-21T10:00{offset},1\n2026-06-21T11:00{offset},2\n", {}, "is no time")
+        for offset in ("+25:00", "-00:75")
+    ),
+    ("beyond all numbers", "t,P\n2026-06-21T10:00Z,1e400\n2026-06-21T11:00Z,2\n", {}, "line 2: 1e400 is no power"),
+    *(
+        (
+            f"missing, {mark}",
+            f"t,P\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,{mark}\n",
+            {},
+            f"line 3: {mark} is no power, but",
+        )
+        for mark in ("-32768", "-2147483648.0", "4294967295", "\\N", "#REF!", "n.a.", ".")
     ),
     *(
         (
@@ -610,14 +739,14 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             {"column": "P"},
             f"line 4 is of A again, after B: the column {name} has several",
         )
-        for name in ("name", "tag", "Anlage", "variable", "Wechselrichter", "Standort")
+        for name in ("name", "type", "tag", "Anlage", "variable", "Wechselrichter", "Standort")
     ),
     (
         "a counter of each day",
         "time,E_kWh\n"
         + "".join(f"2026-06-{day}T{hour:02}:00Z,{max(0, hour - 6)}\n" for day in (21, 22) for hour in range(24)),
         {},
-        "has values in E_kWh that rise, and now and then fall to almost nothing",
+        "has values in E_kWh that rise, and fall now and then",
     ),
     *(
         (
@@ -709,7 +838,49 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {},
         "several columns of times, utc, local",
     ),
+    (
+        "a typical year in a clock that is changed",
+        "time,P\n2018-03-31 22:00,3\n2018-03-31 23:00,3\n2007-04-01 00:00,1\n2007-10-31 00:00,2\n2018-11-01 00:00,2\n",
+        BERLIN,
+        "is a typical year in Europe/Berlin, where clocks change; give its times in UTC, or in a time zone such as",
+    ),
+    (
+        "a typical year, sorted, an hour ahead",
+        "time,P\n2007-02-01 00:00,1\n2007-02-01 01:00,2\n2018-01-01 00:00,3\n2018-01-01 01:00,4\n",
+        {"file_timezone": "Etc/GMT-1"},
+        "line 4 comes 3986 days after the one before, and no month is there twice: this is a typical year",
+    ),
+    (
+        "date and hour",
+        "Date,Hour,P\n2026-06-21,10,1\n2026-06-21,11,2\n",
+        {"column": "P"},
+        "time_column = Date + Hour and ti",
+    ),
     ("date and time", "Date,Time,P\n2026-06-21,10:00,1\n2026-06-21,11:00,2\n", {}, "time_column = Date + Time"),
+    *(
+        (
+            f"a name for a clock, {name}",
+            f"{name},P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n",
+            {},
+            "give file_timezone =",
+        )
+        for name in ("Ortszeit", "heure locale", "Time (LST)", "Zeit (Sommerzeit)", "Time [AWST]")
+    ),
+    *(
+        (
+            f"no unit, {name}",
+            f"time,{name}\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+            {},
+            f"the column {name} says {name.lower()}",
+        )
+        for name in ("milliwatt", "µW", "Ah")
+    ),
+    (
+        "a counter that once goes back",
+        "time,kWh\n" + "".join(f"2026-06-21T{each:02}:00Z,{12_000 + each - 2 * (each == 5)}\n" for each in range(9)),
+        {},
+        "has values in kWh that rise, and fall now and then: energy of each line until the next, for unit = kWh, or a",
+    ),
     ("local, by its name", "local time,P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", {}, "give file_timezone ="),
     ("CET, by its name", "MTU (CET/CEST),P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", {}, "give file_timezone ="),
     ("UTC and a zone", "time(UTC),P\n2026-06-21 10:00,1\n2026-06-21 11:00,2\n", BERLIN, "UTC, as the column time(UTC)"),
@@ -809,7 +980,12 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {"unit": "W"},
         "is in kW, as its name, P_kW",
     ),
-    ("energy and power", "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {"unit": "kW"}, "says, and in kW"),
+    (
+        "energy and power",
+        "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
+        {"unit": "kW"},
+        "away, with scale if that makes power of",
+    ),
     (
         "counter or energy",
         "time,E [kWh]\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n",
@@ -845,9 +1021,9 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("kVA", "time,S (kVA)\n2026-06-21T10:00Z,1\n2026-06-21T11:00Z,2\n", {}, "says kva; give unit"),
     (
         "OBIS codes in turns",
-        "time,obis,v\n2026-06-21T10:00Z,1.8.0,1\n2026-06-21T10:01Z,2.8.0,2\n2026-06-21T10:02Z,1.8.0,3\n",
+        "time,obis,v\n2026-06-21T10:00Z,1.7.0,1\n2026-06-21T10:01Z,2.7.0,2\n2026-06-21T10:02Z,1.7.0,3\n",
         {"column": "v"},
-        "the column obis has several; give where = obis = 1.8.0, say.",
+        "the column obis has several; give where = obis = 1.7.0, say.",
     ),
     (
         "two meters at a time",
@@ -943,6 +1119,14 @@ def test_a_clock_that_is_changed_in_spring_is_none_of_another_place() -> None:
         (
             "Period End,P\n1782036000,1\n1782037800,2\n",
             ("its times are ends, as the column Period End says, and count as beginnings; see shift",),
+        ),
+        (
+            "time_s,P\n0,1\n1800,2\n3600,3\n64800,4\n",
+            ("it has gaps, in which the power before them lasts: 0.7 days before line 5",),
+        ),
+        (
+            "time (UTC),P\n2018-01-31T23:00,1\n2017-02-01T00:00,2\n2017-02-28T23:00,3\n2018-04-01T00:00,4\n",
+            ("it is a typical year without month 3, in which the power before it lasts",),
         ),
         ("Send time,P\n1782036000,1\n1782037800,2\n", ()),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,15 +169,15 @@ LATER = {"2000-02-29T00:00:00Z": "2000-03-01T00:00:00Z", "1970-01-01T00:00:00Z":
 )
 def test_times(text: str, ns: int) -> None:
     """Times of every kind that the README names; UTC where no offset stands."""
-    later = str(int(float(text)) + 1) if text.isdigit() or "." in text[:12] else text.replace("20", "21", 1)
+    later = str(int(float(text)) + 60) if text.isdigit() or "." in text[:12] else text.replace("20", "21", 1)
     assert parse(["time,P", f"{text},1", f"{LATER.get(text, later)},2"], "", "W").times[0] == ns
 
 
 def test_other_files() -> None:
     """Semicolons with decimal commas, tabs, quotes, a byte order mark's absence, further columns, and our day files."""
-    assert list(parse(["Zeit;x", "Timestamp;Leistung", "1;1,5", "2;-2,25"], "", "W").milliwatts) == [1500, -2250]
-    assert list(parse(["time\tP\tQ", "1\t1e3\t7", "2\t0\t8"], "", "W").milliwatts) == [1_000_000, 0]
-    assert list(parse(['"time","my, power"', '"1","1.5"', '"2","2"'], "my, power", "kW").milliwatts) == [
+    assert list(parse(["Zeit;x", "Timestamp;Leistung", "60;1,5", "120;-2,25"], "", "W").milliwatts) == [1500, -2250]
+    assert list(parse(["time\tP\tQ", "60\t1e3\t7", "120\t0\t8"], "", "W").milliwatts) == [1_000_000, 0]
+    assert list(parse(['"time","my, power"', '"60","1.5"', '"120","2"'], "my, power", "kW").milliwatts) == [
         1500000,
         2000000,
     ]
@@ -198,15 +200,30 @@ BAD = [
     ("time,P\n1,1\nnoon,2\n", "line 3: noon is no time; give one such as 2026-06-21T12:00:00+02:00 (without an"),
     ("time,P\n2025-02-29T00:00,1\n", "line 2: 2025-02-29T00:00 is no time"),
     ("time,P\n2025-02-28T24:01,1\n", "line 2: 2025-02-28T24:01 is no time"),
-    ("time,P\n2999-01-01T00:00,1\n", "line 2: 2999-01-01T00:00 is no time"),
-    ("time,P\n1,1\n9999999999999999999,1\n", "line 3: 9999999999999999999 is no time"),
+    ("time,P\n2999-01-01T00:00,1\n", "line 2: 2999-01-01T00:00 is not between 1970 and 2262"),
+    ("time,P\n1,1\n9999999999999999999,1\n", "line 3: 9999999999999999999 is not between 1970 and 2262"),
     ("time,P\n1,1\n", "has fewer than two lines of data; give at least two."),
-    ("", "has no header in its first lines; give one with a column of times, and lines of data"),
+    ("\n", "has no header in its first lines; give one with a column of times, and lines of data"),
     ("1,1\n2,2\n", "has no header in its first lines"),
     ("time,a,b\n1,1,1\n2,2,2\n", "line 1 has several columns; name one of a, b."),
     ("time,P\n1,1\n2,2\n\nNotes:\n3,3\n", "line 6 comes after line 5, which is no data; take that one away."),
     (PVGIS.replace("20160101:0910,7.03", "20160101:0910,--"), "line 15: -- is no power"),
 ]
+
+
+@pytest.mark.parametrize("content, told", [
+    (b"", "is empty; give a header, and lines of data."),
+    (gzip.compress(b"time,P\n"), "is compressed, by gzip; give its content as a CSV file in UTF-8."),
+    (b"PK\x03\x04\x14\0\0\0", "is a spreadsheet, or an archive of ZIP; give its content as a CSV file in UTF-8."),
+    ("time,P\n".encode("utf-32"), "is UTF-32; give its content as a CSV file in UTF-8."),
+    ("time,P\n".encode("utf-16-le"), "is UTF-16 without a mark that says so, or no text; save the file as UTF-8."),
+], ids=["nothing", "gzip", "zip", "utf-32", "utf-16"])  # fmt: skip
+def test_what_is_no_text(content: bytes, told: str, tmp_path: Path) -> None:
+    """What a file is, where its first bytes tell."""
+    (tmp_path / "other.csv").write_bytes(content)
+    (tmp_path / "simulation.ini").write_text("[pv]\nmodel = replay\nfile = other.csv\n")
+    with pytest.raises(ConfigError, match=re.escape(f"other.csv {told}")):
+        config.load_simulation(tmp_path / "simulation.ini", None).pv("M")
 
 
 @pytest.mark.parametrize("text,told", BAD)

@@ -102,3 +102,14 @@ def test_in_utc_without_a_zone() -> None:
     """Whole days of UTC are days of UTC."""
     profile = recorded("2026-06-21T00:00", 48, zone="UTC")
     assert played(profile, None, "2026-06-23T12:00", "2026-06-24T12:00", zone="UTC") == [62_112, 62_212]
+
+
+def test_both_passes_of_an_hour_in_its_own_year() -> None:
+    """What was recorded in the second pass of an hour is played in the second pass."""
+    first = ns("2025-01-01T00:00")
+    times = array("q", [first + hour * 3600 * SECOND for hour in range(8760)])
+    power = replay(0, "M", Profile(times, array("q", range(8760)), times[-1] + 3600 * SECOND), "", "year", 0, 10**6, 0,
+                   LocalClock("Europe/Berlin"))  # fmt: skip
+    autumn = ns("2025-10-26T01:00")
+    hours = [autumn + each * 3600 * SECOND for each in range(4)]
+    assert power(hours) == [(each - first) // (3600 * SECOND) for each in hours]

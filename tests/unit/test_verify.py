@@ -106,6 +106,15 @@ def test_all_is_well(tmp_path: Path, run: Run, form: str) -> None:
         assert found["text"] == f"{tmp_path / NAME}: 100 rows; all is well\nTotal: 100 rows; all is well\n"
 
 
+def test_no_rows(tmp_path: Path, run: Run) -> None:
+    """Nothing was compared, so that nothing is said to be well."""
+    (tmp_path / NAME).write_text(f"{HEADER}\n")
+    assert (
+        run(NAME, form="")[1]["text"]
+        == f"{tmp_path / NAME}: 0 rows; nothing to compare\nTotal: 0 rows; nothing to compare\n"
+    )
+
+
 @pytest.mark.parametrize(
     "zone, day, rows",
     [

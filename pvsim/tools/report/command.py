@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
         "--interval",
         type=config.parse_interval,
         metavar="SECONDS",
-        help="how long a row counts (default: the most frequent distance of two rows)",
+        help="how long a row counts, at most until the next one (default: the most frequent distance of two rows)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(

@@ -183,4 +183,5 @@ def _summary(reports: Sequence[Report]) -> str:
     purposes = [f"{kind}_on_purpose" for kind in ON_PURPOSE]
     parts += [f"{numbers[name]} {name.replace('_', ' ')}" for name in purposes if numbers[name]]
     wrong = [f"{numbers[kind]} {kind.replace('_', ' ')}" for kind in KINDS if numbers[kind]]
-    return f"{', '.join(parts)}; {', '.join(wrong) or 'all is well'}"
+    well = "nothing to compare" if parts == ["0 rows"] else "all is well"
+    return f"{', '.join(parts)}; {', '.join(wrong) or well}"
