@@ -19,6 +19,7 @@ import pytest
 
 from pvsim.tools.nest import Nest
 from pvsim.tools.node import Node
+from pvsim.tools.ports import Ports
 from tests.broker import shell
 from tests.broker.conftest import CHECKOUT, Amqp, Services, wait_until
 
@@ -34,10 +35,12 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+@pytest.fixture(scope="module")
+def ports() -> Iterator[Ports]:
+    """Ports for these programs, which no node and no outgoing connection takes in between."""
+    ports = Ports()
+    yield ports
+    ports.close()
 
 
 def listens(port: int) -> bool:
@@ -47,9 +50,9 @@ def listens(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def mqtt() -> Iterator[tuple[Node, int]]:
+def mqtt(ports: Ports) -> Iterator[tuple[Node, int]]:
     """A node with RabbitMQ's MQTT plugin and the user of mqtt.txt, and the plugin's port."""
-    port = free_port()
+    port = ports.claim()
     conf = f"mqtt.listeners.tcp.1 = 127.0.0.1:{port}\nmqtt.allow_anonymous = false\n"
     with Node(conf=conf, plugins=("rabbitmq_mqtt",)) as node:
         for words in re.findall(r"(?m)^ +sudo rabbitmqctl (.*)$", (EXAMPLES / "mqtt.txt").read_text()):
@@ -78,9 +81,9 @@ def test_an_mqtt_client_sees_each_row(mqtt: tuple[Node, int], services: Services
     assert {tuple(float(copy[name]) for name in names) for _, copy in found} <= rows
 
 
-def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], services: Services) -> None:
+def test_a_mosquitto_bridge_passes_them_on(mqtt: tuple[Node, int], ports: Ports, services: Services) -> None:
     node, port = mqtt
-    own = free_port()
+    own = ports.claim()
     text = (EXAMPLES / "mosquitto-bridge.conf").read_text().replace("BROKER:1883", f"127.0.0.1:{port}")
     conf = services.directory / "mosquitto.conf"
     conf.write_text(f"listener {own} 127.0.0.1\nallow_anonymous true\nuser root\n{text}")
@@ -99,7 +102,7 @@ def test_prometheus_takes_its_files(tmp_path: Path) -> None:
     run("promtool", "check", "config", tmp_path / "prometheus.yml")
 
 
-def test_node_exporter_reads_the_figures(node: Node, services: Services) -> None:
+def test_node_exporter_reads_the_figures(node: Node, ports: Ports, services: Services) -> None:
     """Those of several units together, from the directory that the example names."""
     (options,) = re.findall(r'(?m)^ARGS="(.*)"$', (EXAMPLES / "prometheus-node-exporter").read_text())
     run_directory = services.directory / "run"
@@ -107,7 +110,7 @@ def test_node_exporter_reads_the_figures(node: Node, services: Services) -> None
     services.meter(node, "--metrics-file", "run/pvsim-meter.prom")
     services.pv(node, "-ids", "Meter_0", "--metrics-file", "run/pvsim-pv@Meter_0.prom")
     services.wait_for_rows("Meter_0", 2)
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{ports.claim()}"
     with Nest("pvsim-exporter-") as nest:
         arguments = [options.replace("/run/pvsim", str(run_directory)), f"--web.listen-address={address}"]
         command = ["prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile", *arguments]
