@@ -76,7 +76,8 @@ class Meters:
         if text in self._seen[at] and text:
             raise BadProfile(
                 f"line {number} is of {shown(text)} again, after {shown(last)}: the column"
-                f" {name} has several; give where = {name} = {shown(text)}, say."
+                f" {name} has several; give where = {name} = {shown(text)}, say, or take that column away if all lines"
+                " are one series."
             )
         if last and text and self._seen[at][last] > 1 and _FOR_GOOD.search(name):
             raise BadProfile(

@@ -1023,7 +1023,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "OBIS codes in turns",
         "time,obis,v\n2026-06-21T10:00Z,1.7.0,1\n2026-06-21T10:01Z,2.7.0,2\n2026-06-21T10:02Z,1.7.0,3\n",
         {"column": "v"},
-        "the column obis has several; give where = obis = 1.7.0, say.",
+        "the column obis has several; give where = obis = 1.7.0, say, or take that column away",
     ),
     (
         "two meters at a time",
