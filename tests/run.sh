@@ -121,14 +121,12 @@ broker() {
     run_pytest broker -n "$workers" --dist loadgroup "$@"
 }
 
-# A machine and a workshop of each suite: most of their time is waiting. A suite's first test waits for its machine, too.
-# It takes longest, and goes first: Linux shares a processor by sessions, of which every broker is one, and this another.
+# Two machines and a workshop of each suite: most of their time is waiting. A first test waits for its machine, too.
 package() {
-    { echo -10 >/proc/self/autogroup; } 2>/dev/null || :
     roots=$(mktemp -d /var/tmp/pvsim-roots-XXXXXXXX)
     chmod 755 "$roots" # apt fetches as another user
     export PVSIM_TEST_ROOTS="$roots"
-    run_pytest package -n 6 --dist loadgroup -o timeout=1800 "$@"
+    run_pytest package -n 8 --dist loadgroup -o timeout=1800 "$@"
 }
 
 # One part in a session of its own, whose failure is noted, and ends neither this run nor the next part. It runs in the

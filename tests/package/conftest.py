@@ -1,7 +1,7 @@
 """The package, built here and in each suite, and a booted machine of each suite that it is installed in.
 
-The tests of a suite's machine, and those of its workshop, each run in one worker; what is built is built once for all
-workers. PVSIM_SUITES names the suites.
+The tests of a suite's workshop run in one worker, and those of its machines in two, of which each has a machine; what
+is built is built once for all workers. PVSIM_SUITES names the suites.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.package.workshop import RESULT, Workshop, built, opened
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIGURATION = "/etc/pvsim"
+LIFE = ("test_checkers", "test_lifecycle")  # what installs and removes takes as long as all else does in a machine
 SUITES = os.environ.get("PVSIM_SUITES", "bookworm trixie").split()
 
 
@@ -28,7 +29,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     names: list[str] = getattr(item, "fixturenames", [])
     callspec = getattr(item, "callspec", None)
     suite = callspec.params.get("suite", "") if callspec else ""
-    place = "workshop" if "checkers" in names else "machine" if "machine" in names else "here"
+    machine = "life" if item.path.stem in LIFE else "machine"
+    place = "workshop" if "checkers" in names else machine if "machine" in names else "here"
     item.add_marker(pytest.mark.xdist_group(f"{suite}-{place}"))
 
 
