@@ -33,7 +33,7 @@ def in_order(calls: Sequence[Callable[[], Result]], workers: int) -> Iterator[Re
             raise PvsimError("A worker process was killed; the kernel's log says why.") from None
         finally:
             _work.clear()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # without a wait, the end of Python may meet pipes that are being closed
 
 
 def _begin(parent: int) -> None:
