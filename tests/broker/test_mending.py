@@ -28,10 +28,10 @@ from pvsim.reading import encode
 from pvsim.tools.node import Node
 from tests.allowed import require
 from tests.broker import shell
+from tests.broker.client import PERSISTENT, publish
 from tests.broker.conftest import Service, Services, held, wait_until
 from tests.broker.told import Told, at
 
-PERSISTENT = pika.BasicProperties(delivery_mode=2)
 FOREIGN = 100  # messages of somebody else in each queue
 LONG_AGO_S = 1_000_000  # and their times, which tell them apart
 
@@ -56,7 +56,7 @@ def prefill(node: Node, *queues: str, **changed: Any) -> None:
             channel.queue_declare(queue, durable=True, arguments={**arguments(BrokerSettings()), **changed})
             for number in range(FOREIGN):
                 body = encode(queue, [(LONG_AGO_S + number) * 10**9], [1000])
-                channel.basic_publish("", queue, body, PERSISTENT, mandatory=True)
+                publish(channel, "", queue, body, PERSISTENT)
 
 
 def foreign_left(node: Node, queue: str) -> int:
@@ -302,8 +302,8 @@ def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
         pv = services.pv(node, "-ids", "M", env=at(told))
         wait_until(lambda: "M" in shell.ctl(node, "list_queues", "name").split(), 20, "the queue")
         for number in range(300):
-            channel.basic_publish("", "M", b"rubbish %d" % number, PERSISTENT, mandatory=True)
-            channel.basic_publish("", "M", encode("M", [number * 10**9], [1000]), PERSISTENT, mandatory=True)
+            publish(channel, "", "M", b"rubbish %d" % number, PERSISTENT)
+            publish(channel, "", "M", encode("M", [number * 10**9], [1000]), PERSISTENT)
         services.wait_for_rows("M", 300)
         wait_until(lambda: "300 messages set aside" in told.status, 40, f"all set aside: {told.status}")
         assert f"the queue {REJECTED} takes no messages" in told.status
@@ -315,7 +315,7 @@ def test_rejected_refuses(node: Node, services: Services, told: Told) -> None:
         channel.queue_delete(REJECTED)
 
         def is_used_again() -> bool:
-            channel.basic_publish("", "M", b"later", PERSISTENT, mandatory=True)
+            publish(channel, "", "M", b"later", PERSISTENT)
             return f"the queue {REJECTED}" not in told.status
 
         wait_until(is_used_again, 60, "the first again")

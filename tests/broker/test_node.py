@@ -19,6 +19,7 @@ from pvsim.tools import node as node_module
 from pvsim.tools.nest import Nest
 from pvsim.tools.node import Node
 from tests.allowed import require
+from tests.broker.client import PERSISTENT, publish
 from tests.broker.conftest import CHECKOUT, Amqp, processes_of, wait_until
 
 QUEUE = "Meter_0"
@@ -50,7 +51,7 @@ def publish_to_quorum_queue(node: Node, body: bytes) -> None:
     channel = connection.channel()
     channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     channel.confirm_delivery()
-    channel.basic_publish("", QUEUE, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+    publish(channel, "", QUEUE, body, PERSISTENT)
     connection.close()
 
 

@@ -23,13 +23,12 @@ from pvsim.errors import NotAReading
 from pvsim.ids import REJECTED
 from pvsim.reading import MAX_DAYS, decode
 from pvsim.tools.node import Node
-from tests.broker.client import Client, connected, publish
+from tests.broker.client import PERSISTENT, Client, connected, publish
 from tests.broker.conftest import Service, Services, held, wait_for_queue, wait_until, wait_until_acknowledged
 
 MESSAGES = int(os.environ.get("PVSIM_MESSAGES", "300"))
 START_S = 1_750_000_000
 EXCHANGE, KEY = "amq.direct", "to M"
-PLAIN = pika.BasicProperties(delivery_mode=2)
 
 
 def reading(number: int, meter_id: str = "M") -> bytes:
@@ -44,7 +43,7 @@ class Publisher:
         self._channel = connection.channel()
         self._channel.confirm_delivery()
 
-    def publish(self, body: bytes, properties: Any = PLAIN) -> None:
+    def publish(self, body: bytes, properties: Any = PERSISTENT) -> None:
         """One message."""
         publish(self._channel, EXCHANGE, KEY, body, properties)
 
